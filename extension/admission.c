@@ -1,0 +1,388 @@
+/*
+ * admission.c
+ *		Recording new orders.
+ *
+ * DESIGN	A batch goes through the stages together, each with one statement for all items that reach it:
+ *			check what needs no database; read the instruments and check against them; claim the keys; read
+ *			what the keys not claimed stand for; insert the orders of the claimed ones.
+ *
+ *			A key is asked for before an item is refused on account of its instrument: the order may have
+ *			been placed when the symbol still traded, and its repetition must get the recorded result.
+ *
+ * LOCKING	Keys are claimed in sorted order, so that overlapping batches wait for each other but never in a
+ *			circle.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "admission.h"
+#include "bounds.h"
+#include "idempotency.h"
+#include "ids.h"
+#include "statement.h"
+#include "transition.h"
+
+typedef struct InstrumentRow
+{
+	char *symbol;
+	Instrument instrument;
+} InstrumentRow;
+
+typedef struct InstrumentSet
+{
+	InstrumentRow *rows; /* sorted by symbol */
+	int count;
+} InstrumentSet;
+
+/* The work on one item. */
+typedef struct Candidate
+{
+	KeyClaim claim; /* must be first: the claim's address is the candidate's */
+	const OrderRequest *request;
+	Outcome *outcome;
+	int position; /* in the batch */
+	const InstrumentRow *instrument;
+	Reason fault; /* REASON_NONE, or why the instrument forbids it */
+	int64 amount;
+	Order order;				/* the order of a claimed key */
+	struct Candidate *original; /* the first item of the batch with the same key */
+} Candidate;
+
+static Statement instrument_statement = {
+	.sql = "SELECT symbol, currency, tick, lot, price_floor, price_ceiling, halted::pg_catalog.int4"
+		   " FROM order_service.instrument WHERE symbol = ANY ($1) ORDER BY symbol",
+	.parameter_count = 1,
+	.parameter_types = {TEXTARRAYOID},
+};
+
+static void
+read_instrument(uint64 row, InstrumentRow *result)
+{
+	char *currency = statement_text(row, 2, CurrentMemoryContext);
+
+	result->symbol = statement_text(row, 1, CurrentMemoryContext);
+	strlcpy(result->instrument.currency, currency, sizeof(result->instrument.currency));
+	result->instrument.tick = statement_int64(row, 3);
+	result->instrument.lot = statement_int64(row, 4);
+	result->instrument.price_floor = statement_int64(row, 5);
+	result->instrument.price_ceiling = statement_int64(row, 6);
+	result->instrument.halted = statement_int32(row, 7) != 0;
+}
+
+static InstrumentSet
+read_instruments(Candidate **candidates, int count)
+{
+	Datum *symbols = palloc(sizeof(Datum) * count);
+	Datum values[1];
+	InstrumentSet set;
+	int symbol_count = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		const OrderRequest *request = candidates[i]->request;
+		const OrderRequest *previous = i > 0 ? candidates[i - 1]->request : NULL;
+
+		/* Neighbours often trade the same symbol; what repeats further off costs one more look-up. */
+		if (previous != NULL && previous->symbol_length == request->symbol_length &&
+			memcmp(previous->symbol, request->symbol, request->symbol_length) == 0)
+			continue;
+		symbols[symbol_count++] = PointerGetDatum(
+			cstring_to_text_with_len(request->symbol, (int) request->symbol_length));
+	}
+	values[0] = statement_datum_array(symbols, symbol_count, TEXTOID);
+	set.count = (int) statement_run(&instrument_statement, values);
+	set.rows = palloc(sizeof(InstrumentRow) * Max(set.count, 1));
+	for (int i = 0; i < set.count; i++)
+		read_instrument(i, &set.rows[i]);
+	return set;
+}
+
+static const InstrumentRow *
+find_instrument(const InstrumentSet *set, const OrderRequest *request)
+{
+	int low = 0;
+	int high = set->count;
+
+	while (low < high)
+	{
+		int middle = low + (high - low) / 2;
+		const char *symbol = set->rows[middle].symbol;
+		int order = strncmp(symbol, request->symbol, request->symbol_length);
+
+		if (order == 0 && symbol[request->symbol_length] == '\0')
+			return &set->rows[middle];
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+/* The checks that need no database. Returns the candidates that passed them, in the order of the batch. */
+static int
+check_requests(const AdmissionItem *items, int count, Outcome *outcomes, Candidate **candidates)
+{
+	Candidate *all = palloc0(sizeof(Candidate) * Max(count, 1));
+	int passed = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		const OrderRequest *request = &items[i].request;
+		Reason reason =
+			items[i].is_incomplete ? REASON_FIELD_MISSING : rules_check_request(request);
+		Candidate *candidate = &all[i];
+
+		if (reason != REASON_NONE)
+		{
+			char detail[DETAIL_SIZE];
+
+			rules_explain(reason, request, NULL, detail, sizeof(detail));
+			outcome_refuse(&outcomes[i], reason, detail[0] != '\0' ? "%s" : NULL, detail);
+			continue;
+		}
+		candidate->claim = (KeyClaim){.account_id = request->account_id,
+									  .key = request->key,
+									  .key_length = request->key_length};
+		candidate->request = request;
+		candidate->outcome = &outcomes[i];
+		candidate->position = i;
+		candidates[passed++] = candidate;
+	}
+	return passed;
+}
+
+static void
+check_instruments(Candidate **candidates, int count)
+{
+	InstrumentSet set = read_instruments(candidates, count);
+
+	for (int i = 0; i < count; i++)
+	{
+		Candidate *candidate = candidates[i];
+
+		candidate->instrument = find_instrument(&set, candidate->request);
+		candidate->fault = candidate->instrument == NULL
+							   ? REASON_UNKNOWN_SYMBOL
+							   : rules_check_instrument(candidate->request,
+														&candidate->instrument->instrument,
+														&candidate->amount);
+	}
+}
+
+/* By key, and the items of one key in the order of the batch. */
+static int
+compare_candidates(const void *left, const void *right)
+{
+	const Candidate *a = *(Candidate *const *) left;
+	const Candidate *b = *(Candidate *const *) right;
+	int order = idempotency_compare(left, right);
+
+	return order != 0 ? order : a->position - b->position;
+}
+
+/*
+ * Sorts the candidates and splits them: those that may claim their key (|claims|), and those whose key can only
+ * be looked up, because their instrument forbids the order (|lookups|). Later items with the same key refer to
+ * the first claim.
+ */
+static void
+split_candidates(Candidate **candidates, int count, KeyClaim **claims, int *claim_count,
+				 KeyClaim **lookups, int *lookup_count)
+{
+	Candidate *last = NULL;
+	Oid sequence = ids_sequence("order_id_seq");
+
+	qsort(candidates, count, sizeof(Candidate *), compare_candidates);
+	*claim_count = 0;
+	*lookup_count = 0;
+	for (int i = 0; i < count; i++)
+	{
+		Candidate *candidate = candidates[i];
+		KeyClaim *claim = &candidate->claim;
+
+		if (candidate->fault != REASON_NONE)
+		{
+			lookups[(*lookup_count)++] = claim;
+			continue;
+		}
+		if (last != NULL && idempotency_compare(&(KeyClaim *){&last->claim}, &claim) == 0)
+		{
+			candidate->original = last;
+			continue;
+		}
+		claim->order_id = ids_next(sequence);
+		claims[(*claim_count)++] = claim;
+		last = candidate;
+	}
+}
+
+static void
+fill_order(Candidate *candidate, AdmissionMode mode)
+{
+	const OrderRequest *request = candidate->request;
+	const Instrument *instrument = &candidate->instrument->instrument;
+	Order *order = &candidate->order;
+
+	*order = (Order){
+		.order_id = candidate->claim.order_id,
+		.account_id = request->account_id,
+		.quantity = request->quantity,
+		.price = request->price,
+		.created_at = GetCurrentTransactionStartTimestamp(),
+		.updated_at = GetCurrentTransactionStartTimestamp(),
+		.side = (int16) request->side,
+		.order_type = (int16) request->order_type,
+		.time_in_force = (int16) request->time_in_force,
+		.status = mode == ADMISSION_ACCEPT ? STATUS_ACCEPTED : STATUS_RECEIVED,
+		.code = mode == ADMISSION_ACCEPT ? CODE_OK : 0,
+		.hold = HOLD_NONE,
+		.currency = pstrdup(instrument->currency),
+		.symbol = candidate->instrument->symbol,
+	};
+	if (mode == ADMISSION_RECEIVE)
+		order->reserve_amount = request->side == SIDE_BUY ? candidate->amount : request->quantity;
+}
+
+static int
+compare_orders(const void *left, const void *right)
+{
+	int64 a = (*(Order *const *) left)->order_id;
+	int64 b = (*(Order *const *) right)->order_id;
+
+	return a < b ? -1 : a > b;
+}
+
+/* Inserts the orders of the claimed keys. */
+static void
+record_orders(KeyClaim **claims, int count, AdmissionMode mode)
+{
+	Order **orders = palloc(sizeof(Order *) * Max(count, 1));
+	EventType *event_types = palloc(sizeof(EventType) * Max(count, 1));
+	int order_count = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		Candidate *candidate = (Candidate *) claims[i];
+
+		if (!claims[i]->is_claimed)
+			continue;
+		fill_order(candidate, mode);
+		event_types[order_count] = EVENT_ORDER_ACCEPTED;
+		orders[order_count++] = &candidate->order;
+		outcome_accept(candidate->outcome, &candidate->order, false);
+	}
+	/* Ids were taken in the order of keys, so this is sorted but for keys claimed in a later round. */
+	qsort(orders, order_count, sizeof(Order *), compare_orders);
+	if (mode == ADMISSION_ACCEPT)
+		transition_write(orders, event_types, order_count, true);
+	else
+		orders_insert(orders, order_count);
+}
+
+/* The answer to a request whose key stands for |order|. */
+static void
+answer_repeated(const OrderRequest *request, Command command, const Order *order, Outcome *outcome)
+{
+	OrderTerms terms = {.symbol = order->symbol,
+						.side = order->side,
+						.order_type = order->order_type,
+						.time_in_force = order->time_in_force,
+						.quantity = order->quantity,
+						.price = order->price};
+	const char *difference =
+		command == COMMAND_PLACE ? rules_first_difference(request, &terms) : "command";
+
+	if (difference != NULL)
+		outcome_refuse_for(outcome, REASON_KEY_REUSED, order,
+						   "Differs in \"%s\" from the request of order " INT64_FORMAT ".", difference,
+						   order->order_id);
+	else if (order->status == STATUS_RECEIVED)
+		outcome_refuse_for(outcome, REASON_IN_PROGRESS, order, "Order id is " INT64_FORMAT ".",
+						   order->order_id);
+	else
+		outcome_replay(outcome, order);
+}
+
+static void
+refuse_for_instrument(Candidate *candidate)
+{
+	char detail[DETAIL_SIZE];
+	const Instrument *instrument =
+		candidate->instrument != NULL ? &candidate->instrument->instrument : NULL;
+
+	rules_explain(candidate->fault, candidate->request, instrument, detail, sizeof(detail));
+	outcome_refuse(candidate->outcome, candidate->fault, detail[0] != '\0' ? "%s" : NULL, detail);
+}
+
+/* Answers everything that was not recorded now: by the order its key stands for, or by the instrument. */
+static void
+answer_rest(Candidate **candidates, int count)
+{
+	int64 *order_ids = palloc(sizeof(int64) * count);
+	int id_count = 0;
+	OrderSet set;
+
+	for (int i = 0; i < count; i++)
+	{
+		if (candidates[i]->claim.is_found)
+			order_ids[id_count++] = candidates[i]->claim.found_order_id;
+	}
+	set = orders_read(order_ids, id_count);
+	for (int i = 0; i < count; i++)
+	{
+		Candidate *candidate = candidates[i];
+		const KeyClaim *claim = &candidate->claim;
+
+		if (claim->is_claimed || candidate->original != NULL)
+			continue;
+		if (claim->is_found)
+		{
+			const Order *order = orders_find(&set, claim->found_order_id);
+
+			if (order == NULL)
+				elog(ERROR, "idempotency key stands for order " INT64_FORMAT ", which does not exist",
+					 claim->found_order_id);
+			answer_repeated(candidate->request, claim->found_command, order, candidate->outcome);
+		}
+		else
+			refuse_for_instrument(candidate);
+	}
+	for (int i = 0; i < count; i++)
+	{
+		Candidate *candidate = candidates[i];
+		const Candidate *original = candidate->original;
+
+		if (original != NULL)
+			answer_repeated(candidate->request,
+							original->claim.is_claimed ? COMMAND_PLACE : original->claim.found_command,
+							original->claim.is_claimed
+								? &original->order
+								: orders_find(&set, original->claim.found_order_id),
+							candidate->outcome);
+	}
+}
+
+void
+admission_run(const AdmissionItem *items, int count, AdmissionMode mode, Outcome *outcomes)
+{
+	Candidate **candidates = palloc(sizeof(Candidate *) * Max(count, 1));
+	KeyClaim **claims = palloc(sizeof(KeyClaim *) * Max(count, 1));
+	KeyClaim **lookups = palloc(sizeof(KeyClaim *) * Max(count, 1));
+	int passed = check_requests(items, count, outcomes, candidates);
+	int claim_count;
+	int lookup_count;
+
+	if (passed == 0)
+		return;
+	check_instruments(candidates, passed);
+	split_candidates(candidates, passed, claims, &claim_count, lookups, &lookup_count);
+	idempotency_claim(claims, claim_count, COMMAND_PLACE);
+	idempotency_find(lookups, lookup_count);
+	record_orders(claims, claim_count, mode);
+	answer_rest(candidates, passed);
+}

@@ -1,0 +1,111 @@
+/*
+ * bounds.h
+ *		Every limit of the extension, with the arithmetic behind it (not limits.h: the C library has that).
+ *
+ * A limit has one name, one default and, where it is a setting, a range; settings.c reads them from here and
+ * the error that is raised at a limit prints the same number.
+ */
+#ifndef BOUNDS_H
+#define BOUNDS_H
+
+/* An idempotency key: 1 to 128 printable ASCII characters, chosen by the client. */
+#define KEY_LENGTH_MAX 128
+
+/* A symbol: 1 to 32 characters of A-Z 0-9 . _ - ; the predecessor had 20. */
+#define SYMBOL_LENGTH_MAX 32
+
+/* An ISO 4217 code. */
+#define CURRENCY_LENGTH 3
+
+/* The exchange's id of one execution report, the key that makes apply_execution() idempotent. */
+#define EXECUTION_ID_LENGTH_MAX 128
+
+/* "order-" and at most 19 digits. */
+#define RESERVE_ID_SIZE 32
+
+/* Text that explains one refusal to a caller; longer text is cut. */
+#define DETAIL_SIZE 256
+
+/* Items of one array call. One transaction holds the row locks of a whole batch, so it must stay short. */
+#define BATCH_ITEMS_MAX 4096
+
+/* Rows of one list_orders() page. */
+#define LIST_ROWS_DEFAULT 100
+#define LIST_ROWS_MAX 1000
+
+/*
+ * Ids are (timeline - 1) << 44 | sequence: 2^44 orders last 55 years at 10,000/s, and the sign bit and 19 bits
+ * of timeline remain.
+ */
+#define ID_SEQUENCE_BITS 44
+
+/* Databases with a publisher in one cluster; each costs a background worker and a ring. */
+#define DATABASES_MAX 16
+
+/* One ring per database. An entry is ~200 bytes, so the default holds ~20,000 events. */
+#define RING_KB_DEFAULT 4096
+#define RING_KB_MIN 64
+#define RING_KB_MAX (1024 * 1024)
+
+/*
+ * Events of one transaction that are collected for the ring, in bytes; a larger transaction is left to the
+ * table. Bounds what a backend keeps in memory until its commit.
+ */
+#define COLLECT_BYTES_MAX (1024 * 1024)
+
+/* An encoded OrderEvent: 15 fields, of which the strings are bounded by the limits above. */
+#define EVENT_BYTES_MAX 512
+
+/* Events produced and not yet acknowledged. Bounds the worker's memory and what a crash publishes twice. */
+#define IN_FLIGHT_DEFAULT 10000
+#define IN_FLIGHT_MIN 1
+#define IN_FLIGHT_MAX 1000000
+
+/* Rows marked SENT in one transaction, and how long an acknowledged event may wait for it. */
+#define MARK_BATCH_DEFAULT 500
+#define MARK_BATCH_MIN 1
+#define MARK_BATCH_MAX 10000
+#define FLUSH_INTERVAL_MS_DEFAULT 20
+#define FLUSH_INTERVAL_MS_MIN 1
+#define FLUSH_INTERVAL_MS_MAX 10000
+
+/* Rows the catch-up reads at a time. */
+#define CATCH_UP_ROWS 1000
+
+/* Stretches of event ids whose fate is open (gaps.h): one per running transaction in normal times. */
+#define GAPS_MAX 16384
+
+/* The longest the worker stays in one librdkafka call, so that DROP DATABASE and shutdown never wait for it. */
+#define KAFKA_SLICE_MS 100
+
+/* Back-off while no broker answers, and the worker's sleep while the extension is absent. */
+#define BACKOFF_MS_MIN 100
+#define BACKOFF_MS_MAX 30000
+#define ABSENT_SLEEP_MS 1000
+
+/* Between two attempts at an event that failed by its own fault. */
+#define RETRY_INTERVAL_S_DEFAULT 60
+
+/* How often the table is asked for what no hint told of. */
+#define SAFETY_PASS_S_DEFAULT 300
+#define SAFETY_PASS_S_MIN 1
+#define SAFETY_PASS_S_MAX 86400
+
+/* How long gaps in the event ids may wait before the table is asked about them. */
+#define GAP_CHECK_MS 200
+
+/* How often the low-water mark is written; each write leaves a dead row version behind. */
+#define WATERMARK_INTERVAL_MS 5000
+
+/* How long a shutdown waits for what was produced. */
+#define DRAIN_MS_MAX 3000
+
+/* How long a key protects its command: a week survives a long weekend. */
+#define KEY_RETENTION_S_DEFAULT (7 * 24 * 3600)
+#define KEY_RETENTION_S_MIN 1
+
+/* An order still RECEIVED after this was abandoned by its proxy: the request's own limit is far below it. */
+#define RECEIVED_TIMEOUT_MS_DEFAULT 5000
+#define RECEIVED_TIMEOUT_MS_MIN 100
+
+#endif /* BOUNDS_H */

@@ -1,0 +1,87 @@
+/*
+ * debts.c
+ *		The table hold_debt.
+ *
+ * DESIGN	A table of its own, because debts are few and orders many: looking for one among the orders would
+ *			need an index on a column that changes, and cost every order its HOT update.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+
+#include "debts.h"
+#include "statement.h"
+
+static Statement add_statement = {
+	.sql = "INSERT INTO order_service.hold_debt (order_id, due_at)"
+		   " SELECT u.order_id, pg_catalog.now() FROM unnest($1) AS u (order_id)",
+	.parameter_count = 1,
+	.parameter_types = {INT8ARRAYOID},
+};
+
+static Statement lease_statement = {
+	.sql = "UPDATE order_service.hold_debt d SET attempts = d.attempts + 1,"
+		   " due_at = pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => $2)"
+		   " FROM (SELECT order_id FROM order_service.hold_debt"
+		   " WHERE due_at <= pg_catalog.clock_timestamp()"
+		   " ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED) AS due"
+		   " WHERE d.order_id = due.order_id RETURNING d.order_id, d.attempts",
+	.parameter_count = 2,
+	.parameter_types = {INT4OID, FLOAT8OID},
+};
+
+static Statement postpone_statement = {
+	.sql = "UPDATE order_service.hold_debt"
+		   " SET due_at = pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => $2)"
+		   " WHERE order_id = $1",
+	.parameter_count = 2,
+	.parameter_types = {INT8OID, FLOAT8OID},
+};
+
+static Statement remove_statement = {
+	.sql = "DELETE FROM order_service.hold_debt WHERE order_id = $1",
+	.parameter_count = 1,
+	.parameter_types = {INT8OID},
+};
+
+void
+debts_add(const int64 *order_ids, int count)
+{
+	Datum values[1];
+
+	if (count == 0)
+		return;
+	values[0] = statement_int64_array(order_ids, count);
+	(void) statement_run(&add_statement, values);
+}
+
+int
+debts_lease(int limit, int64 lease_ms, Debt **debts)
+{
+	Datum values[2] = {Int32GetDatum(limit), Float8GetDatum(lease_ms / 1000.0)};
+	int count = (int) statement_run(&lease_statement, values);
+
+	*debts = palloc(sizeof(Debt) * Max(count, 1));
+	for (int i = 0; i < count; i++)
+	{
+		(*debts)[i].order_id = statement_int64(i, 1);
+		(*debts)[i].attempts = statement_int32(i, 2);
+	}
+	return count;
+}
+
+void
+debts_postpone(int64 order_id, int32 retry_after_ms)
+{
+	Datum values[2] = {Int64GetDatum(order_id), Float8GetDatum(retry_after_ms / 1000.0)};
+
+	(void) statement_run(&postpone_statement, values);
+}
+
+void
+debts_remove(int64 order_id)
+{
+	Datum values[1] = {Int64GetDatum(order_id)};
+
+	(void) statement_run(&remove_statement, values);
+}

@@ -1,0 +1,394 @@
+/*
+ * delivery.c
+ *		The events a publisher has in hand.
+ *
+ * DESIGN	One entry per event, in a hash table by event id:
+ *
+ *				offered --> IN_FLIGHT --report--> ACKNOWLEDGED --row marked--> (gone: finished)
+ *				    \                   \
+ *				     +--> WAITING        +--failure--> (gone: a gap again, looked up in the table later)
+ *
+ *			WAITING events are chained to their predecessor and produced when it is acknowledged. That costs a
+ *			round trip where events of one order follow each other closely, and buys that nothing can
+ *			overtake: librdkafka keeps the order of what succeeds, but a record that is refused, or sent again
+ *			by a new producer, would come after its successors.
+ *
+ *			An entry stays until its row is marked, because until then the table still shows it as READY.
+ *
+ * FAILURE	What is in hand when the process dies is READY in the table, and is published by the next process;
+ *			what was acknowledged but not marked is then published twice.
+ *
+ * LIMITS	settings_in_flight_max entries.
+ */
+#include "postgres.h"
+
+#include "lib/ilist.h"
+#include "port/pg_bitutils.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "bounds.h"
+#include "delivery.h"
+#include "rules.h"
+#include "settings.h"
+
+typedef enum EntryState
+{
+	ENTRY_IN_FLIGHT,
+	ENTRY_WAITING,
+	ENTRY_ACKNOWLEDGED,
+} EntryState;
+
+typedef struct Entry
+{
+	int64 event_id; /* must be first: the hash key */
+	int64 order_id;
+	int64 previous_event_id;
+	TimestampTz committed_at;
+	TimestampTz acknowledged_at;
+	EntryState state;
+	KafkaOutcome outcome;			 /* while in the list of reports */
+	const char *error;				 /* likewise; static */
+	int32 order_version;
+	int16 event_type;
+	char *payload; /* while WAITING, our copy */
+	Size payload_size;
+	struct Entry *successor; /* WAITING for this one */
+	dlist_node node;		 /* in reports or acknowledged */
+} Entry;
+
+typedef struct FailureNode
+{
+	DeliveryFailure failure;
+	dlist_node node;
+} FailureNode;
+
+struct Delivery
+{
+	MemoryContext context;
+	Channel *channel;
+	Gaps *gaps;
+	Kafka *kafka;
+	HTAB *entries;
+	dlist_head reports; /* entries the producer has reported on since the last poll */
+	dlist_head acknowledged;
+	dlist_head failures;
+	int in_flight_count;
+	int waiting_count;
+	int acknowledged_count;
+};
+
+/* Within librdkafka's frames: links the entry into a list, nothing that can fail. */
+static void
+on_report(void *record, KafkaOutcome outcome, const char *error, void *context)
+{
+	Entry *entry = record;
+	Delivery *delivery = context;
+
+	entry->outcome = outcome;
+	entry->error = error;
+	dlist_push_tail(&delivery->reports, &entry->node);
+}
+
+Delivery *
+delivery_new(Channel *channel, Gaps *gaps, const char *brokers, const char *options)
+{
+	Delivery *delivery = palloc0(sizeof(Delivery));
+	HASHCTL control = {.keysize = sizeof(int64),
+					   .entrysize = sizeof(Entry),
+					   .hcxt = CurrentMemoryContext};
+
+	delivery->context = CurrentMemoryContext;
+	delivery->channel = channel;
+	delivery->gaps = gaps;
+	delivery->entries = hash_create("order_service events in hand", 1024, &control,
+									HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	dlist_init(&delivery->reports);
+	dlist_init(&delivery->acknowledged);
+	dlist_init(&delivery->failures);
+	delivery->kafka = kafka_open(brokers, options, on_report, delivery);
+	return delivery;
+}
+
+const Kafka *
+delivery_kafka(const Delivery *delivery)
+{
+	return delivery->kafka;
+}
+
+static Entry *
+find_entry(const Delivery *delivery, int64 event_id)
+{
+	return hash_search(delivery->entries, &event_id, HASH_FIND, NULL);
+}
+
+static void
+forget(Delivery *delivery, Entry *entry)
+{
+	if (entry->payload != NULL)
+		pfree(entry->payload);
+	(void) hash_search(delivery->entries, &entry->event_id, HASH_REMOVE, NULL);
+}
+
+/* Gives events back to the table: this one and those that wait for it. */
+static void
+give_back(Delivery *delivery, Entry *entry, TimestampTz not_before)
+{
+	while (entry != NULL)
+	{
+		Entry *successor = entry->successor;
+		Gap gap = {.from = entry->event_id, .to = entry->event_id + 1, .not_before = not_before};
+
+		if (entry->state == ENTRY_WAITING)
+			delivery->waiting_count--;
+		gaps_put(delivery->gaps, &gap);
+		forget(delivery, entry);
+		entry = successor;
+	}
+}
+
+static void
+fail(Delivery *delivery, Entry *entry, KafkaOutcome outcome, const char *error)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	FailureNode *node;
+
+	shared_set_error(delivery->channel, error);
+	if (outcome == KAFKA_NOT_DELIVERED)
+	{
+		give_back(delivery, entry, TimestampTzPlusMilliseconds(now, BACKOFF_MS_MIN));
+		return;
+	}
+	pg_atomic_fetch_add_u64(&delivery->channel->counters.failed, 1);
+	node = MemoryContextAllocZero(delivery->context, sizeof(FailureNode));
+	node->failure.event_id = entry->event_id;
+	node->failure.error = error;
+	dlist_push_tail(&delivery->failures, &node->node);
+	give_back(delivery, entry,
+			  TimestampTzPlusMilliseconds(now, (int64) settings_retry_interval_s * 1000));
+}
+
+/* Hands an event to the producer. Headers: `id` as Debezium has it, and CloudEvents' binary mode. */
+static void
+produce(Delivery *delivery, Entry *entry, const char *payload, Size payload_size)
+{
+	char key[MAXINT8LEN + 1];
+	char id[2 * (MAXINT8LEN + 1)];
+	const char *error;
+	const char *type = rules_event_type_name(entry->event_type);
+	KafkaHeader headers[] = {
+		{"id", id},
+		{"type", type},
+		{"ce_specversion", "1.0"},
+		{"ce_id", id},
+		{"ce_source", delivery->channel->database},
+		{"ce_type", type},
+		{"content-type", "application/protobuf"},
+	};
+	KafkaRecord record = {.topic = settings_topic,
+						  .key = key,
+						  .payload = payload,
+						  .payload_size = payload_size,
+						  .headers = headers,
+						  .header_count = lengthof(headers)};
+	KafkaOutcome outcome;
+
+	snprintf(key, sizeof(key), INT64_FORMAT, entry->order_id);
+	snprintf(id, sizeof(id), "%s.%d", key, entry->order_version);
+	entry->state = ENTRY_IN_FLIGHT;
+	outcome = kafka_produce(delivery->kafka, &record, entry, &error);
+	if (outcome == KAFKA_DELIVERED)
+		delivery->in_flight_count++;
+	else
+		fail(delivery, entry, outcome, error);
+}
+
+static void
+wait_for(Delivery *delivery, Entry *entry, Entry *predecessor, const DeliveryEvent *event)
+{
+	Assert(predecessor->successor == NULL);
+	entry->state = ENTRY_WAITING;
+	entry->payload = MemoryContextAlloc(delivery->context, event->payload_size);
+	entry->payload_size = event->payload_size;
+	memcpy(entry->payload, event->payload, event->payload_size);
+	predecessor->successor = entry;
+	delivery->waiting_count++;
+}
+
+static Entry *
+add_entry(Delivery *delivery, const DeliveryEvent *event)
+{
+	Entry *entry = hash_search(delivery->entries, &event->event_id, HASH_ENTER, NULL);
+
+	memset((char *) entry + sizeof(entry->event_id), 0, sizeof(Entry) - sizeof(entry->event_id));
+	entry->order_id = event->order_id;
+	entry->previous_event_id = event->previous_event_id;
+	entry->order_version = event->order_version;
+	entry->event_type = event->event_type;
+	entry->committed_at = event->committed_at;
+	return entry;
+}
+
+DeliveryResult
+delivery_offer(Delivery *delivery, const DeliveryEvent *event, uint64 horizon)
+{
+	Entry *predecessor = NULL;
+	Entry *entry;
+
+	if (find_entry(delivery, event->event_id) != NULL ||
+		!gaps_contain(delivery->gaps, event->event_id))
+		return DELIVERY_TAKEN;
+	if (event->previous_event_id != 0)
+	{
+		predecessor = find_entry(delivery, event->previous_event_id);
+		if (predecessor == NULL && gaps_contain(delivery->gaps, event->previous_event_id))
+			return DELIVERY_DEFERRED;
+	}
+	if (hash_get_num_entries(delivery->entries) >= settings_in_flight_max)
+		return DELIVERY_FULL;
+	gaps_take(delivery->gaps, event->event_id, horizon);
+	entry = add_entry(delivery, event);
+	if (predecessor != NULL && predecessor->state != ENTRY_ACKNOWLEDGED)
+		wait_for(delivery, entry, predecessor, event);
+	else
+		produce(delivery, entry, event->payload, event->payload_size);
+	return DELIVERY_TAKEN;
+}
+
+static void
+count_latency(Delivery *delivery, const Entry *entry)
+{
+	int64 microseconds = Max(entry->acknowledged_at - entry->committed_at, 1);
+	int bucket = Min(pg_leftmost_one_pos64((uint64) microseconds), SHARED_LATENCY_BUCKETS - 1);
+
+	if (entry->committed_at != 0)
+		pg_atomic_fetch_add_u64(&delivery->channel->counters.latency[bucket], 1);
+}
+
+static void
+acknowledge(Delivery *delivery, Entry *entry)
+{
+	Entry *successor = entry->successor;
+
+	entry->state = ENTRY_ACKNOWLEDGED;
+	entry->acknowledged_at = GetCurrentTimestamp();
+	entry->successor = NULL;
+	dlist_push_tail(&delivery->acknowledged, &entry->node);
+	delivery->acknowledged_count++;
+	count_latency(delivery, entry);
+	if (successor != NULL)
+	{
+		char *payload = successor->payload;
+
+		delivery->waiting_count--;
+		successor->payload = NULL;
+		produce(delivery, successor, payload, successor->payload_size);
+		pfree(payload);
+	}
+}
+
+void
+delivery_poll(Delivery *delivery)
+{
+	kafka_poll(delivery->kafka);
+	while (!dlist_is_empty(&delivery->reports))
+	{
+		Entry *entry = dlist_container(Entry, node, dlist_pop_head_node(&delivery->reports));
+
+		delivery->in_flight_count--;
+		if (entry->outcome == KAFKA_DELIVERED)
+			acknowledge(delivery, entry);
+		else
+			fail(delivery, entry, entry->outcome, entry->error);
+	}
+}
+
+int
+delivery_acknowledged(Delivery *delivery, int64 *event_ids, int max)
+{
+	dlist_iter iterator;
+	int count = 0;
+
+	dlist_foreach(iterator, &delivery->acknowledged)
+	{
+		if (count == max)
+			break;
+		event_ids[count++] = dlist_container(Entry, node, iterator.cur)->event_id;
+	}
+	return count;
+}
+
+int
+delivery_acknowledged_count(const Delivery *delivery)
+{
+	return delivery->acknowledged_count;
+}
+
+TimestampTz
+delivery_acknowledged_since(const Delivery *delivery)
+{
+	if (delivery->acknowledged_count == 0)
+		return 0;
+	return dlist_container(Entry, node,
+						   dlist_head_node(unconstify(dlist_head *, &delivery->acknowledged)))
+		->acknowledged_at;
+}
+
+void
+delivery_marked(Delivery *delivery, int count)
+{
+	for (int i = 0; i < count; i++)
+	{
+		Entry *entry = dlist_container(Entry, node, dlist_pop_head_node(&delivery->acknowledged));
+
+		Assert(entry->state == ENTRY_ACKNOWLEDGED);
+		forget(delivery, entry);
+	}
+	delivery->acknowledged_count -= count;
+}
+
+bool
+delivery_take_failure(Delivery *delivery, DeliveryFailure *failure)
+{
+	FailureNode *node;
+
+	if (dlist_is_empty(&delivery->failures))
+		return false;
+	node = dlist_container(FailureNode, node, dlist_pop_head_node(&delivery->failures));
+	*failure = node->failure;
+	pfree(node);
+	return true;
+}
+
+int
+delivery_in_flight(const Delivery *delivery)
+{
+	return delivery->in_flight_count;
+}
+
+int
+delivery_waiting(const Delivery *delivery)
+{
+	return delivery->waiting_count;
+}
+
+int
+delivery_count(const Delivery *delivery)
+{
+	return (int) hash_get_num_entries(delivery->entries);
+}
+
+int64
+delivery_lowest(const Delivery *delivery)
+{
+	HASH_SEQ_STATUS scan;
+	Entry *entry;
+	int64 lowest = PG_INT64_MAX;
+
+	hash_seq_init(&scan, delivery->entries);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+		lowest = Min(lowest, entry->event_id);
+	return lowest;
+}

@@ -1,0 +1,86 @@
+/*
+ * delivery.h
+ *		The events a publisher has in hand, from the moment it learns of one until its row is marked.
+ *
+ * Keeps the rule that makes order hold per order: an event is produced only when the event before it, of the same
+ * order, was acknowledged. Knows Kafka and no table.
+ */
+#ifndef DELIVERY_H
+#define DELIVERY_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+
+#include "gaps.h"
+#include "kafka.h"
+#include "shared.h"
+
+typedef struct Delivery Delivery;
+
+/* An event as learnt from a hint or from the table. */
+typedef struct DeliveryEvent
+{
+	int64 event_id;
+	int64 previous_event_id; /* of the same order; 0 for the first */
+	int64 order_id;
+	int32 order_version;
+	int16 event_type;
+	const char *payload;
+	Size payload_size;
+	TimestampTz committed_at; /* 0 where not known */
+} DeliveryEvent;
+
+typedef enum DeliveryResult
+{
+	DELIVERY_TAKEN,	   /* in hand now, or was already, or is finished */
+	DELIVERY_DEFERRED, /* its predecessor is neither in hand nor finished; it stays a gap */
+	DELIVERY_FULL,	   /* settings_in_flight_max events are in hand */
+} DeliveryResult;
+
+/* An event that failed by its own fault. */
+typedef struct DeliveryFailure
+{
+	int64 event_id;
+	const char *error; /* static */
+} DeliveryFailure;
+
+/*
+ * Starts with nothing in hand, in the current memory context. |gaps| stays the caller's; taking an event closes its
+ * gap, giving one back opens it again.
+ */
+extern Delivery *delivery_new(Channel *channel, Gaps *gaps, const char *brokers,
+							  const char *options);
+
+/* The producer, to ask for its state; the caller polls through delivery_poll() only. */
+extern const Kafka *delivery_kafka(const Delivery *delivery);
+
+/* Takes an event in hand, if that is possible now. |horizon| is for the gap it may leave behind (gaps.h). */
+extern DeliveryResult delivery_offer(Delivery *delivery, const DeliveryEvent *event,
+									 uint64 horizon);
+
+/* Serves the producer, then acts on its reports. Never waits. */
+extern void delivery_poll(Delivery *delivery);
+
+/* Copies the ids of up to |max| acknowledged events that are not marked yet; returns their number. */
+extern int delivery_acknowledged(Delivery *delivery, int64 *event_ids, int max);
+
+/* How many there are, and since when the oldest of them waits (0 for none). */
+extern int delivery_acknowledged_count(const Delivery *delivery);
+extern TimestampTz delivery_acknowledged_since(const Delivery *delivery);
+
+/* Lets go of acknowledged events, the first |count| that delivery_acknowledged() gave: they are marked. */
+extern void delivery_marked(Delivery *delivery, int count);
+
+/* Takes one failure from the list of those not recorded yet; false when there is none. */
+extern bool delivery_take_failure(Delivery *delivery, DeliveryFailure *failure);
+
+/* Events produced and not acknowledged; waiting for their predecessor; all in hand. */
+extern int delivery_in_flight(const Delivery *delivery);
+extern int delivery_waiting(const Delivery *delivery);
+extern int delivery_count(const Delivery *delivery);
+
+/* The lowest event id in hand; PG_INT64_MAX for none. Looks at all of them. */
+extern int64 delivery_lowest(const Delivery *delivery);
+
+#endif /* DELIVERY_H */

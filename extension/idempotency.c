@@ -1,0 +1,237 @@
+/*
+ * idempotency.c
+ *		The table idempotency_key.
+ *
+ * DESIGN	A claim is the insert itself; nothing is looked up before. What the insert passes over was committed
+ *			by somebody, and is read by a later statement, whose snapshot shows it (READ COMMITTED; under
+ *			REPEATABLE READ the server raises a serialization failure instead).
+ *
+ * FAILURE	Claim and order are one transaction: a crash leaves both or neither.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+
+#include "idempotency.h"
+#include "settings.h"
+#include "statement.h"
+
+/* A claim is tried again where the key it met was gone before it could be read. */
+#define CLAIM_ROUNDS_MAX 10
+
+static Statement claim_statement = {
+	.sql = "INSERT INTO order_service.idempotency_key"
+		   " (account_id, key, order_id, command, created_at)"
+		   " SELECT u.account_id, u.key, u.order_id, $4, pg_catalog.now()"
+		   " FROM unnest($1, $2, $3) AS u (account_id, key, order_id)"
+		   " ON CONFLICT (account_id, key) DO NOTHING"
+		   " RETURNING account_id, key",
+	.parameter_count = 4,
+	.parameter_types = {INT8ARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT2OID},
+};
+
+static Statement take_over_statement = {
+	.sql = "UPDATE order_service.idempotency_key k"
+		   " SET order_id = u.order_id, command = $4, created_at = pg_catalog.now()"
+		   " FROM unnest($1, $2, $3) AS u (account_id, key, order_id)"
+		   " WHERE k.account_id = u.account_id AND k.key = u.key COLLATE \"C\""
+		   " AND k.created_at < pg_catalog.now() - pg_catalog.make_interval(secs => $5)"
+		   " RETURNING k.account_id, k.key",
+	.parameter_count = 5,
+	.parameter_types = {INT8ARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT2OID, FLOAT8OID},
+};
+
+static Statement find_statement = {
+	.sql = "SELECT u.position, k.command, k.order_id,"
+		   " k.created_at < pg_catalog.now() - pg_catalog.make_interval(secs => $3)"
+		   " FROM unnest($1, $2) WITH ORDINALITY AS u (account_id, key, position)"
+		   " JOIN order_service.idempotency_key k"
+		   " ON k.account_id = u.account_id AND k.key = u.key COLLATE \"C\"",
+	.parameter_count = 3,
+	.parameter_types = {INT8ARRAYOID, TEXTARRAYOID, FLOAT8OID},
+};
+
+static int
+compare_key(const KeyClaim *claim, int64 account_id, const char *key, Size key_length)
+{
+	int order;
+
+	if (claim->account_id != account_id)
+		return claim->account_id < account_id ? -1 : 1;
+	order = memcmp(claim->key, key, Min(claim->key_length, key_length));
+	if (order != 0)
+		return order;
+	return claim->key_length == key_length ? 0 : claim->key_length < key_length ? -1 : 1;
+}
+
+int
+idempotency_compare(const void *left, const void *right)
+{
+	const KeyClaim *a = *(KeyClaim *const *) left;
+	const KeyClaim *b = *(KeyClaim *const *) right;
+
+	return compare_key(a, b->account_id, b->key, b->key_length);
+}
+
+/* Fills account ids, keys and order ids as the array parameters $1, $2 and $3. */
+static void
+key_parameters(KeyClaim **claims, int count, Datum *values)
+{
+	int64 *account_ids = palloc(sizeof(int64) * count);
+	int64 *order_ids = palloc(sizeof(int64) * count);
+	Datum *keys = palloc(sizeof(Datum) * count);
+
+	for (int i = 0; i < count; i++)
+	{
+		account_ids[i] = claims[i]->account_id;
+		order_ids[i] = claims[i]->order_id;
+		keys[i] = PointerGetDatum(cstring_to_text_with_len(claims[i]->key, claims[i]->key_length));
+	}
+	values[0] = statement_int64_array(account_ids, count);
+	values[1] = statement_datum_array(keys, count, TEXTOID);
+	values[2] = statement_int64_array(order_ids, count);
+}
+
+/* The claim of a returned row; the claims are sorted. */
+static KeyClaim *
+find_claim(KeyClaim **claims, int count, int64 account_id, const char *key)
+{
+	Size key_length = strlen(key);
+	int low = 0;
+	int high = count;
+
+	while (low < high)
+	{
+		int middle = low + (high - low) / 2;
+
+		if (compare_key(claims[middle], account_id, key, key_length) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (low == count || compare_key(claims[low], account_id, key, key_length) != 0)
+		elog(ERROR, "idempotency key returned that was not claimed");
+	return claims[low];
+}
+
+static void
+mark_returned(KeyClaim **claims, int count, uint64 rows)
+{
+	for (uint64 row = 0; row < rows; row++)
+	{
+		char *key = statement_text(row, 2, CurrentMemoryContext);
+
+		find_claim(claims, count, statement_int64(row, 1), key)->is_claimed = true;
+		pfree(key);
+	}
+}
+
+static void
+insert_keys(KeyClaim **claims, int count, Command command)
+{
+	Datum values[4];
+
+	if (count == 0)
+		return;
+	key_parameters(claims, count, values);
+	values[3] = Int16GetDatum(command);
+	mark_returned(claims, count, statement_run(&claim_statement, values));
+}
+
+/* Claims keys that were found expired, unless somebody else has by now. */
+static void
+take_over_keys(KeyClaim **claims, int count, Command command)
+{
+	Datum values[5];
+
+	if (count == 0)
+		return;
+	key_parameters(claims, count, values);
+	values[3] = Int16GetDatum(command);
+	values[4] = Float8GetDatum(settings_idempotency_retention_s);
+	mark_returned(claims, count, statement_run(&take_over_statement, values));
+}
+
+void
+idempotency_find(KeyClaim **claims, int count)
+{
+	Datum values[3];
+	uint64 rows;
+
+	if (count == 0)
+		return;
+	key_parameters(claims, count, values);
+	values[2] = Float8GetDatum(settings_idempotency_retention_s);
+	rows = statement_run(&find_statement, values);
+	for (uint64 row = 0; row < rows; row++)
+	{
+		int64 position = statement_int64(row, 1);
+		KeyClaim *claim;
+		bool is_null;
+
+		if (position < 1 || position > count)
+			elog(ERROR, "idempotency key found at position " INT64_FORMAT, position);
+		claim = claims[position - 1];
+		claim->found_command = statement_int16(row, 2);
+		claim->found_order_id = statement_int64(row, 3);
+		claim->is_expired = DatumGetBool(
+			SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 4, &is_null));
+		claim->is_found = !claim->is_expired;
+	}
+}
+
+/* Moves the claims that are |is_wanted| to the front of |selected|, in order; returns their number. */
+static int
+select_claims(KeyClaim **claims, int count, bool (*is_wanted)(const KeyClaim *), KeyClaim **selected)
+{
+	int selected_count = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		if (is_wanted(claims[i]))
+			selected[selected_count++] = claims[i];
+	}
+	return selected_count;
+}
+
+static bool
+is_unclaimed(const KeyClaim *claim)
+{
+	return !claim->is_claimed;
+}
+
+static bool
+is_expired(const KeyClaim *claim)
+{
+	return claim->is_expired;
+}
+
+/* Neither claimed nor known to be in use: pruned or taken over by somebody else in between. */
+static bool
+is_undecided(const KeyClaim *claim)
+{
+	return !claim->is_claimed && !claim->is_found;
+}
+
+void
+idempotency_claim(KeyClaim **claims, int count, Command command)
+{
+	KeyClaim **open = palloc(sizeof(KeyClaim *) * Max(count, 1));
+	KeyClaim **expired = palloc(sizeof(KeyClaim *) * Max(count, 1));
+	int open_count = select_claims(claims, count, is_undecided, open);
+
+	for (int round = 0; open_count > 0; round++)
+	{
+		if (round == CLAIM_ROUNDS_MAX)
+			ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+							errmsg("could not claim an idempotency key that keeps changing")));
+		insert_keys(open, open_count, command);
+		open_count = select_claims(open, open_count, is_unclaimed, open);
+		idempotency_find(open, open_count);
+		take_over_keys(expired, select_claims(open, open_count, is_expired, expired), command);
+		open_count = select_claims(open, open_count, is_undecided, open);
+	}
+	pfree(open);
+	pfree(expired);
+}

@@ -1,0 +1,295 @@
+/*
+ * kafka.c
+ *		A producer of Kafka records.
+ *
+ * DESIGN	message.timeout.ms is 0: a record never expires here. While the brokers are away librdkafka keeps what
+ *			it has and sends it in order when they return; an expiry would let a later record of the same
+ *			order overtake an earlier one, and would count an outage as the record's own failure.
+ *
+ *			A producer is not closed. librdkafka's destroy waits for its threads, in bad moments for
+ *			minutes, and the records it holds are in the outbox anyway. So after a fatal error, or for new
+ *			brokers, the process ends and the next one starts from the table. It ends by _exit(): handlers
+ *			of other libraries (OpenSSL's) must not take away what running threads still use.
+ *
+ * THREADS	librdkafka's own threads block all signals and never call back: log lines go to the main queue
+ *			(log.queue), and every callback runs within kafka_poll() on the caller's thread.
+ */
+#include "postgres.h"
+
+#include <fcntl.h>
+#include <librdkafka/rdkafka.h>
+#include <unistd.h>
+
+#include "bounds.h"
+#include "kafka.h"
+
+#define ERROR_SIZE 256
+#define LOG_LINES_MAX 16
+#define POLL_EVENTS_MAX 100000
+
+typedef struct LogLine
+{
+	int level; /* of syslog */
+	char text[ERROR_SIZE];
+} LogLine;
+
+struct Kafka
+{
+	rd_kafka_t *handle;
+	KafkaReportCallback report;
+	void *context;
+	int read_end; /* of the pipe that librdkafka writes to when its queue is no longer empty */
+	bool is_down;
+	bool is_fatal;
+	char error[ERROR_SIZE];
+	int log_count;
+	LogLine log[LOG_LINES_MAX]; /* collected within a poll, written after it */
+};
+
+/* What no setting may change: the guarantees of the outbox rest on these. */
+static const char *const fixed_properties[][2] = {
+	{"enable.idempotence", "true"},
+	{"acks", "all"},
+	{"message.timeout.ms", "0"},
+	{"log.queue", "true"},
+	{"partitioner", "murmur2_random"},
+};
+
+/* What order_service.kafka_options may override. */
+static const char *const default_properties[][2] = {
+	{"client.id", "order_service"},
+	{"linger.ms", "2"},
+	/* 2.0.2 leaves Nagle's algorithm on, which delays small batches by tens of milliseconds. */
+	{"socket.nagle.disable", "true"},
+	{"socket.keepalive.enable", "true"},
+	{"reconnect.backoff.ms", "100"},
+	{"reconnect.backoff.max.ms", "2000"},
+};
+
+static void
+on_delivery(rd_kafka_t *handle, const rd_kafka_message_t *message, void *opaque)
+{
+	Kafka *kafka = opaque;
+	KafkaOutcome outcome;
+
+	(void) handle;
+	switch (message->err)
+	{
+		case RD_KAFKA_RESP_ERR_NO_ERROR:
+			kafka->is_down = false;
+			outcome = KAFKA_DELIVERED;
+			break;
+		case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+		case RD_KAFKA_RESP_ERR_INVALID_MSG:
+		case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
+		case RD_KAFKA_RESP_ERR_INVALID_RECORD:
+		case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
+		case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+			outcome = KAFKA_REFUSED;
+			break;
+		default:
+			outcome = KAFKA_NOT_DELIVERED;
+			break;
+	}
+	kafka->report(message->_private, outcome,
+				  outcome == KAFKA_DELIVERED ? NULL : rd_kafka_err2str(message->err), kafka->context);
+}
+
+static void
+on_error(rd_kafka_t *handle, int error, const char *reason, void *opaque)
+{
+	Kafka *kafka = opaque;
+
+	(void) handle;
+	if (error == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
+		kafka->is_down = true;
+	else if (error == RD_KAFKA_RESP_ERR__FATAL)
+	{
+		kafka->is_fatal = true;
+		(void) rd_kafka_fatal_error(handle, kafka->error, sizeof(kafka->error));
+		return;
+	}
+	strlcpy(kafka->error, reason, sizeof(kafka->error));
+}
+
+static void
+on_log(const rd_kafka_t *handle, int level, const char *facility, const char *text)
+{
+	Kafka *kafka = rd_kafka_opaque(handle);
+
+	if (kafka->log_count == LOG_LINES_MAX)
+		return;
+	kafka->log[kafka->log_count].level = level;
+	snprintf(kafka->log[kafka->log_count].text, ERROR_SIZE, "%s: %s", facility, text);
+	kafka->log_count++;
+}
+
+static void
+set_property(rd_kafka_conf_t *properties, const char *name, const char *value)
+{
+	char error[ERROR_SIZE];
+
+	if (rd_kafka_conf_set(properties, name, value, error, sizeof(error)) != RD_KAFKA_CONF_OK)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("could not set Kafka property \"%s\": %s", name, error)));
+}
+
+static void
+set_options(rd_kafka_conf_t *properties, const char *options)
+{
+	char *copy = pstrdup(options);
+	char *rest = copy;
+	char *option;
+
+	while ((option = strsep(&rest, " ")) != NULL)
+	{
+		char *value = strchr(option, '=');
+
+		if (option[0] == '\0')
+			continue;
+		if (value == NULL)
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("Kafka option \"%s\" has no value", option)));
+		*value++ = '\0';
+		set_property(properties, option, value);
+	}
+	pfree(copy);
+}
+
+static rd_kafka_conf_t *
+make_properties(Kafka *kafka, const char *brokers, const char *options)
+{
+	rd_kafka_conf_t *properties = rd_kafka_conf_new();
+	char queue_max[16];
+
+	for (int i = 0; i < (int) lengthof(default_properties); i++)
+		set_property(properties, default_properties[i][0], default_properties[i][1]);
+	set_property(properties, "bootstrap.servers", brokers);
+	set_options(properties, options);
+	for (int i = 0; i < (int) lengthof(fixed_properties); i++)
+		set_property(properties, fixed_properties[i][0], fixed_properties[i][1]);
+	/* The caller bounds what is in flight; the queue must never be the narrower one. */
+	snprintf(queue_max, sizeof(queue_max), "%d", IN_FLIGHT_MAX + 1);
+	set_property(properties, "queue.buffering.max.messages", queue_max);
+	rd_kafka_conf_set_opaque(properties, kafka);
+	rd_kafka_conf_set_dr_msg_cb(properties, on_delivery);
+	rd_kafka_conf_set_error_cb(properties, on_error);
+	rd_kafka_conf_set_log_cb(properties, on_log);
+	return properties;
+}
+
+/* Lets librdkafka tell through a pipe that there is something to poll, so that a latch can be waited on too. */
+static void
+open_descriptor(Kafka *kafka)
+{
+	rd_kafka_queue_t *queue = rd_kafka_queue_get_main(kafka->handle);
+	int ends[2];
+
+	if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) == -1)
+		ereport(ERROR, (errcode_for_file_access(), errmsg("could not create a pipe: %m")));
+	kafka->read_end = ends[0];
+	rd_kafka_queue_io_event_enable(queue, ends[1], "k", 1);
+	rd_kafka_queue_destroy(queue);
+}
+
+Kafka *
+kafka_open(const char *brokers, const char *options, KafkaReportCallback report, void *context)
+{
+	Kafka *kafka = palloc0(sizeof(Kafka));
+	rd_kafka_conf_t *properties = make_properties(kafka, brokers, options);
+	char error[ERROR_SIZE];
+
+	kafka->report = report;
+	kafka->context = context;
+	kafka->handle = rd_kafka_new(RD_KAFKA_PRODUCER, properties, error, sizeof(error));
+	if (kafka->handle == NULL)
+		ereport(ERROR, (errcode(ERRCODE_CONFIG_FILE_ERROR),
+						errmsg("could not create a Kafka producer: %s", error)));
+	/* NULL is the main queue, the one that kafka_poll() serves. */
+	(void) rd_kafka_set_log_queue(kafka->handle, NULL);
+	open_descriptor(kafka);
+	return kafka;
+}
+
+static rd_kafka_headers_t *
+make_headers(const KafkaRecord *record)
+{
+	rd_kafka_headers_t *headers = rd_kafka_headers_new(record->header_count);
+
+	for (int i = 0; i < record->header_count; i++)
+		(void) rd_kafka_header_add(headers, record->headers[i].name, -1, record->headers[i].value,
+								   -1);
+	return headers;
+}
+
+KafkaOutcome
+kafka_produce(Kafka *kafka, const KafkaRecord *record, void *reference,
+			  const char **error)
+{
+	rd_kafka_headers_t *headers = make_headers(record);
+	rd_kafka_resp_err_t result;
+
+	Assert(reference != NULL);
+	result = rd_kafka_producev(
+		kafka->handle, RD_KAFKA_V_TOPIC(record->topic), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+		RD_KAFKA_V_KEY(record->key, strlen(record->key)),
+		RD_KAFKA_V_VALUE(unconstify(char *, record->payload), record->payload_size),
+		RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(reference), RD_KAFKA_V_END);
+	if (result == RD_KAFKA_RESP_ERR_NO_ERROR)
+		return KAFKA_DELIVERED;
+	/* Only on success do the headers belong to the library. */
+	rd_kafka_headers_destroy(headers);
+	*error = rd_kafka_err2str(result);
+	return result == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE ? KAFKA_REFUSED : KAFKA_NOT_DELIVERED;
+}
+
+static void
+write_log(Kafka *kafka)
+{
+	for (int i = 0; i < kafka->log_count; i++)
+		ereport(kafka->log[i].level <= 4 ? LOG : DEBUG1,
+				(errmsg("Kafka producer: %s", kafka->log[i].text)));
+	kafka->log_count = 0;
+}
+
+void
+kafka_poll(Kafka *kafka)
+{
+	char drained[64];
+	int events = 0;
+	int served;
+
+	/* Emptied first: what arrives while the queue is served writes to the pipe again. */
+	while (read(kafka->read_end, drained, sizeof(drained)) > 0)
+		continue;
+	do
+	{
+		served = rd_kafka_poll(kafka->handle, 0);
+		events += served;
+	} while (served > 0 && events < POLL_EVENTS_MAX);
+	write_log(kafka);
+}
+
+int
+kafka_descriptor(const Kafka *kafka)
+{
+	return kafka->read_end;
+}
+
+bool
+kafka_is_down(const Kafka *kafka)
+{
+	return kafka->is_down;
+}
+
+bool
+kafka_is_fatal(const Kafka *kafka)
+{
+	return kafka->is_fatal;
+}
+
+const char *
+kafka_error(const Kafka *kafka)
+{
+	return kafka->error;
+}

@@ -1,0 +1,239 @@
+/*
+ * outbox.c
+ *		The table outbox.
+ *
+ * DESIGN	Only the primary key is indexed: marking an event SENT changes no indexed column and finds room on
+ *			its page (fillfactor 50), so it is a HOT update. What is unfinished is found by id (gaps.h).
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#include "utils/xid8.h"
+
+#include "after_commit.h"
+#include "ids.h"
+#include "outbox.h"
+#include "statement.h"
+
+static Statement append_statement = {
+	.sql = "INSERT INTO order_service.outbox"
+		   " (event_id, previous_event_id, order_id, account_id, created_at, order_version, event_type,"
+		   " payload)"
+		   " SELECT u.event_id, u.previous_event_id, u.order_id, u.account_id, pg_catalog.now(),"
+		   " u.order_version, u.event_type, u.payload"
+		   " FROM unnest($1, $2, $3, $4, $5, $6, $7)"
+		   " AS u (event_id, previous_event_id, order_id, account_id, order_version, event_type, payload)",
+	.parameter_count = 7,
+	.parameter_types = {INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID,
+						INT2ARRAYOID, BYTEAARRAYOID},
+};
+
+static Statement read_statement = {
+	.sql = "SELECT event_id, status, previous_event_id, order_id, order_version, event_type, created_at,"
+		   " coalesce(next_attempt_at, '-infinity'), CASE WHEN status = 0 THEN payload END"
+		   " FROM order_service.outbox WHERE event_id >= $1 AND event_id < $2"
+		   " ORDER BY event_id LIMIT $3",
+	.parameter_count = 3,
+	.parameter_types = {INT8OID, INT8OID, INT4OID},
+};
+
+static Statement mark_statement = {
+	.sql = "UPDATE order_service.outbox SET status = 1, sent_at = pg_catalog.clock_timestamp()"
+		   " WHERE event_id = ANY ($1) AND status = 0",
+	.parameter_count = 1,
+	.parameter_types = {INT8ARRAYOID},
+};
+
+static Statement failure_statement = {
+	.sql = "UPDATE order_service.outbox SET retry_count = retry_count + 1, last_error = $2,"
+		   " next_attempt_at = pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => $3)"
+		   " WHERE event_id = $1 AND status = 0",
+	.parameter_count = 3,
+	.parameter_types = {INT8OID, TEXTOID, FLOAT8OID},
+};
+
+static Statement end_statement = {
+	.sql = "SELECT CASE WHEN is_called THEN last_value + 1 ELSE last_value END"
+		   " FROM order_service.event_id_seq",
+};
+
+static Statement low_water_statement = {
+	.sql = "SELECT value FROM order_service.watermark WHERE name = 'outbox'",
+};
+
+static Statement save_low_water_statement = {
+	.sql = "UPDATE order_service.watermark SET value = $1 WHERE name = 'outbox' AND value <> $1",
+	.parameter_count = 1,
+	.parameter_types = {INT8OID},
+};
+
+static Statement oldest_running_statement = {
+	.sql = "SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())",
+};
+
+Oid
+outbox_relation(void)
+{
+	Oid schema = get_namespace_oid("order_service", true);
+
+	return OidIsValid(schema) ? get_relname_relid("outbox", schema) : InvalidOid;
+}
+
+int64
+outbox_next_id(void)
+{
+	return ids_next(ids_sequence("event_id_seq"));
+}
+
+static void
+remember(const OutboxEvent *events, int count)
+{
+	Oid outbox = outbox_relation();
+
+	for (int i = 0; i < count; i++)
+	{
+		HintEvent hint = {.event_id = events[i].event_id,
+						  .previous_event_id = events[i].previous_event_id,
+						  .order_id = events[i].order_id,
+						  .order_version = events[i].order_version,
+						  .event_type = (uint16) events[i].event_type,
+						  .payload_size = (uint16) events[i].payload_size};
+
+		after_commit_add(outbox, &hint, events[i].payload);
+	}
+}
+
+void
+outbox_append(const OutboxEvent *events, int count)
+{
+	int64 *ids[4];
+	int32 *versions = palloc(sizeof(int32) * Max(count, 1));
+	int16 *types = palloc(sizeof(int16) * Max(count, 1));
+	Datum *payloads = palloc(sizeof(Datum) * Max(count, 1));
+	Datum values[7];
+
+	if (count == 0)
+		return;
+	for (int column = 0; column < 4; column++)
+		ids[column] = palloc(sizeof(int64) * count);
+	for (int i = 0; i < count; i++)
+	{
+		const OutboxEvent *event = &events[i];
+
+		Assert(i == 0 || events[i - 1].event_id < event->event_id);
+		Assert(event->payload_size > 0 && event->payload_size <= PG_UINT16_MAX);
+		ids[0][i] = event->event_id;
+		ids[1][i] = event->previous_event_id;
+		ids[2][i] = event->order_id;
+		ids[3][i] = event->account_id;
+		versions[i] = event->order_version;
+		types[i] = event->event_type;
+		payloads[i] = PointerGetDatum(
+			cstring_to_text_with_len((const char *) event->payload, event->payload_size));
+	}
+	for (int column = 0; column < 4; column++)
+		values[column] = statement_int64_array(ids[column], count);
+	values[4] = statement_int32_array(versions, count);
+	values[5] = statement_int16_array(types, count);
+	values[6] = statement_datum_array(payloads, count, BYTEAOID);
+	(void) statement_run(&append_statement, values);
+	remember(events, count);
+}
+
+static void
+read_row(uint64 row, OutboxRow *result)
+{
+	HeapTuple tuple = SPI_tuptable->vals[row];
+	bool is_null;
+	Datum payload;
+
+	result->event_id = statement_int64(row, 1);
+	result->status = statement_int16(row, 2);
+	result->previous_event_id = statement_int64(row, 3);
+	result->order_id = statement_int64(row, 4);
+	result->order_version = statement_int32(row, 5);
+	result->event_type = statement_int16(row, 6);
+	result->created_at = statement_int64(row, 7);
+	result->next_attempt_at = statement_int64(row, 8);
+	payload = SPI_getbinval(tuple, SPI_tuptable->tupdesc, 9, &is_null);
+	if (!is_null)
+	{
+		bytea *bytes = DatumGetByteaPP(payload);
+
+		result->payload = VARDATA_ANY(bytes);
+		result->payload_size = VARSIZE_ANY_EXHDR(bytes);
+	}
+}
+
+int
+outbox_read(int64 from, int64 to, int limit, OutboxRow **rows)
+{
+	Datum values[3] = {Int64GetDatum(from), Int64GetDatum(to), Int32GetDatum(limit)};
+	int count = (int) statement_run(&read_statement, values);
+
+	*rows = palloc0(sizeof(OutboxRow) * Max(count, 1));
+	for (int i = 0; i < count; i++)
+		read_row(i, &(*rows)[i]);
+	return count;
+}
+
+void
+outbox_mark_sent(const int64 *event_ids, int count)
+{
+	Datum values[1];
+
+	if (count == 0)
+		return;
+	values[0] = statement_int64_array(event_ids, count);
+	(void) statement_run(&mark_statement, values);
+}
+
+void
+outbox_record_failure(int64 event_id, const char *error, int retry_after_s)
+{
+	Datum values[3] = {Int64GetDatum(event_id), CStringGetTextDatum(error),
+					   Float8GetDatum(retry_after_s)};
+
+	(void) statement_run(&failure_statement, values);
+}
+
+int64
+outbox_end(void)
+{
+	if (statement_run(&end_statement, NULL) != 1)
+		elog(ERROR, "sequence of event ids has no row");
+	return ids_compose(statement_int64(0, 1));
+}
+
+int64
+outbox_low_water(void)
+{
+	return statement_run(&low_water_statement, NULL) == 1 ? statement_int64(0, 1) : 0;
+}
+
+void
+outbox_save_low_water(int64 event_id)
+{
+	Datum values[1] = {Int64GetDatum(event_id)};
+
+	(void) statement_run(&save_low_water_statement, values);
+}
+
+uint64
+outbox_oldest_running(void)
+{
+	if (statement_run(&oldest_running_statement, NULL) != 1)
+		elog(ERROR, "snapshot has no row");
+	return (uint64) statement_int64(0, 1);
+}
+
+uint64
+outbox_next_transaction(void)
+{
+	return U64FromFullTransactionId(ReadNextFullTransactionId());
+}

@@ -1,0 +1,82 @@
+/*
+ * outbox.h
+ *		The table outbox: written by the functions, read and marked by the publisher. Knows no Kafka.
+ *
+ * All functions but outbox_relation() run within SPI and allocate in the current memory context.
+ */
+#ifndef OUTBOX_H
+#define OUTBOX_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+
+typedef enum OutboxStatus
+{
+	OUTBOX_READY = 0,
+	OUTBOX_SENT = 1,
+	OUTBOX_FAILED = 2,
+	OUTBOX_DLQ = 3,
+} OutboxStatus;
+
+/* An event to be written. */
+typedef struct OutboxEvent
+{
+	int64 event_id;
+	int64 previous_event_id; /* of the same order; 0 for the first */
+	int64 order_id;
+	int64 account_id;
+	int32 order_version;
+	int16 event_type;
+	const uint8 *payload;
+	Size payload_size;
+} OutboxEvent;
+
+/* An event as read. Of a row that is not READY only ids and status are set. */
+typedef struct OutboxRow
+{
+	int64 event_id;
+	int16 status;
+	int64 previous_event_id;
+	int64 order_id;
+	int32 order_version;
+	int16 event_type;
+	TimestampTz created_at;
+	TimestampTz next_attempt_at; /* 0: at once */
+	const char *payload;
+	Size payload_size;
+} OutboxRow;
+
+/* The oid of the table; InvalidOid while the extension does not exist. Needs a transaction, not SPI. */
+extern Oid outbox_relation(void);
+
+/* Takes the id of the next event. The order's row is locked, so ids rise with the order's versions. */
+extern int64 outbox_next_id(void);
+
+/* Writes events, in ascending order of ids, and remembers them for the publisher (after_commit.h). */
+extern void outbox_append(const OutboxEvent *events, int count);
+
+/*
+ * Reads the first |limit| rows with |from| <= event_id < |to|, whatever their status, in the order of ids.
+ * Returns their number; |rows| points to them.
+ */
+extern int outbox_read(int64 from, int64 to, int limit, OutboxRow **rows);
+
+/* Marks READY events as SENT. */
+extern void outbox_mark_sent(const int64 *event_ids, int count);
+
+/* Counts a failed attempt at an event that was its own fault. The next is due after |retry_after_s| seconds. */
+extern void outbox_record_failure(int64 event_id, const char *error, int retry_after_s);
+
+/* The lowest event id that was not handed out before this call. */
+extern int64 outbox_end(void);
+
+/* The id below which every event is finished, as last saved; and saving it, unless it is that already. */
+extern int64 outbox_low_water(void);
+extern void outbox_save_low_water(int64 event_id);
+
+/* The oldest transaction id that is running anywhere in the cluster, and the next to be given out. */
+extern uint64 outbox_oldest_running(void);
+extern uint64 outbox_next_transaction(void);
+
+#endif /* OUTBOX_H */

@@ -1,0 +1,154 @@
+/*
+ * settlement.c
+ *		Deciding orders that were RECEIVED.
+ *
+ * DESIGN	Settling is conditional on the status, under the row's lock: a proxy that comes late, or twice, or
+ *			after a resolver gave its order up, learns what was decided and changes nothing.
+ *
+ *			Abandoned orders are found by id, from a watermark below which none is RECEIVED. An id below the
+ *			highest one seen may still be committed by a transaction that runs; so the highest is first kept
+ *			as a candidate and becomes the watermark when all transactions of that moment have ended.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+
+#include "debts.h"
+#include "settings.h"
+#include "settlement.h"
+#include "statement.h"
+#include "transition.h"
+
+static Statement stale_statement = {
+	.sql = "SELECT order_id FROM order_service.orders"
+		   " WHERE order_id >= (SELECT value FROM order_service.watermark WHERE name = 'orders')"
+		   " AND status = 0"
+		   " AND created_at < pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => $1)"
+		   " ORDER BY order_id LIMIT $2 FOR UPDATE SKIP LOCKED",
+	.parameter_count = 2,
+	.parameter_types = {FLOAT8OID, INT4OID},
+};
+
+static Statement advance_statement = {
+	.sql = "UPDATE order_service.watermark w SET value = n.value, candidate = n.candidate,"
+		   " candidate_xid = pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())"
+		   " FROM (SELECT coalesce((SELECT min(o.order_id) FROM order_service.orders o"
+		   " WHERE o.order_id >= l.value AND o.order_id <= l.candidate AND o.status = 0),"
+		   " l.candidate + 1) AS value,"
+		   " greatest(l.candidate, (SELECT max(o.order_id) FROM order_service.orders o)) AS candidate"
+		   " FROM (SELECT * FROM order_service.watermark"
+		   " WHERE name = 'orders' FOR UPDATE SKIP LOCKED) AS l"
+		   " WHERE pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()) >= l.candidate_xid) AS n"
+		   " WHERE w.name = 'orders' AND (w.value <> n.value OR w.candidate <> n.candidate)",
+};
+
+static bool
+is_outcome_valid(const SettlementItem *item)
+{
+	if (item->reason == REASON_NONE)
+		return item->hold == HOLD_NONE || item->hold == HOLD_HELD;
+	return rules_reason_rejects(item->reason) &&
+		   (item->hold == HOLD_NONE || item->hold == HOLD_UNKNOWN);
+}
+
+static bool
+check_item(const SettlementItem *item, Outcome *outcome)
+{
+	if (item->is_incomplete)
+		outcome_refuse(outcome, REASON_FIELD_MISSING, NULL);
+	else if (item->order_id <= 0)
+		outcome_refuse(outcome, REASON_ORDER_ID_INVALID,
+					   "Order id " INT64_FORMAT " is not positive.", item->order_id);
+	else if (!is_outcome_valid(item))
+		outcome_refuse(outcome, REASON_OUTCOME_INVALID, "Reason %d does not go with hold %d.",
+					   item->reason, item->hold);
+	else
+		return true;
+	return false;
+}
+
+static void
+settle(Order *order, const SettlementItem *item)
+{
+	Assert(order->status == STATUS_RECEIVED);
+	order->status = item->reason == REASON_NONE ? STATUS_ACCEPTED : STATUS_REJECTED;
+	order->reason = (int16) item->reason;
+	order->code = (int16) rules_reason_code(item->reason);
+	order->hold = (int16) item->hold;
+}
+
+void
+settlement_run(const SettlementItem *items, int count, Outcome *outcomes)
+{
+	int64 *order_ids = palloc(sizeof(int64) * Max(count, 1));
+	bool *is_checked = palloc(sizeof(bool) * Max(count, 1));
+	int64 *debts = palloc(sizeof(int64) * Max(count, 1));
+	int id_count = 0;
+	int changed_count = 0;
+	int debt_count = 0;
+	OrderSet set;
+	Order **changed;
+	EventType *event_types;
+
+	for (int i = 0; i < count; i++)
+	{
+		is_checked[i] = check_item(&items[i], &outcomes[i]);
+		if (is_checked[i])
+			order_ids[id_count++] = items[i].order_id;
+	}
+	set = orders_lock(order_ids, id_count);
+	for (int i = 0; i < count; i++)
+	{
+		Order *order = is_checked[i] ? orders_find(&set, items[i].order_id) : NULL;
+
+		if (!is_checked[i])
+			continue;
+		if (order == NULL)
+			outcome_refuse(&outcomes[i], REASON_UNKNOWN_ORDER, "Order id is " INT64_FORMAT ".",
+						   items[i].order_id);
+		else if (order->status != STATUS_RECEIVED)
+			outcome_replay(&outcomes[i], order);
+		else
+		{
+			settle(order, &items[i]);
+			outcome_replay(&outcomes[i], order);
+			outcomes[i].is_replayed = false;
+		}
+	}
+
+	/* An order settled here is recognized by its version: only settling gives it the first event. */
+	changed = palloc(sizeof(Order *) * Max(set.count, 1));
+	event_types = palloc(sizeof(EventType) * Max(set.count, 1));
+	for (int i = 0; i < set.count; i++)
+	{
+		Order *order = &set.orders[i];
+
+		if (order->order_version > 0)
+			continue;
+		event_types[changed_count] =
+			order->status == STATUS_ACCEPTED ? EVENT_ORDER_ACCEPTED : EVENT_ORDER_REJECTED;
+		changed[changed_count++] = order;
+		if (order->hold == HOLD_UNKNOWN)
+			debts[debt_count++] = order->order_id;
+	}
+	transition_write(changed, event_types, changed_count, false);
+	debts_add(debts, debt_count);
+}
+
+void
+settlement_expire(int limit)
+{
+	Datum values[2] = {Float8GetDatum(settings_received_timeout_ms / 1000.0), Int32GetDatum(limit)};
+	int count = (int) statement_run(&stale_statement, values);
+	SettlementItem *items = palloc0(sizeof(SettlementItem) * Max(count, 1));
+	Outcome *outcomes = palloc0(sizeof(Outcome) * Max(count, 1));
+
+	for (int i = 0; i < count; i++)
+	{
+		items[i].order_id = statement_int64(i, 1);
+		items[i].reason = REASON_EXPIRED_BEFORE_ACCEPTANCE;
+		items[i].hold = HOLD_UNKNOWN;
+	}
+	settlement_run(items, count, outcomes);
+	(void) statement_run(&advance_statement, NULL);
+}

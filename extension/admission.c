@@ -2,15 +2,17 @@
  * admission.c
  *		Recording new orders.
  *
- * DESIGN	A batch goes through the stages together, each with one statement for all items that reach it:
- *			check what needs no database; read the instruments and check against them; claim the keys; read
- *			what the keys not claimed stand for; insert the orders of the claimed ones.
+ * DESIGN	A batch goes through the stages together, each with one statement for all items that
+ *			reach it: check what needs no database; read the instruments and check against them;
+ *			claim the keys; read what the keys not claimed stand for; insert the orders of the
+ *			claimed ones.
  *
- *			A key is asked for before an item is refused on account of its instrument: the order may have
- *			been placed when the symbol still traded, and its repetition must get the recorded result.
+ *			A key is asked for before an item is refused on account of its instrument: the order may
+ *			have been placed when the symbol still traded, and its repetition must get the recorded
+ *			result.
  *
- * LOCKING	Keys are claimed in sorted order, so that overlapping batches wait for each other but never in a
- *			circle.
+ * LOCKING	Keys are claimed in sorted order, so that overlapping batches wait for each other but
+ *			never in a circle.
  */
 #include "postgres.h"
 
@@ -48,7 +50,7 @@ typedef struct Candidate
 	const InstrumentRow *instrument;
 	Reason fault; /* REASON_NONE, or why the instrument forbids it */
 	int64 amount;
-	Order order;				/* the order of a claimed key */
+	Order order;                /* the order of a claimed key */
 	struct Candidate *original; /* the first item of the batch with the same key */
 } Candidate;
 
@@ -86,7 +88,9 @@ read_instruments(Candidate **candidates, int count)
 		const OrderRequest *request = candidates[i]->request;
 		const OrderRequest *previous = i > 0 ? candidates[i - 1]->request : NULL;
 
-		/* Neighbours often trade the same symbol; what repeats further off costs one more look-up. */
+		/*
+		 * Neighbours often trade the same symbol; what repeats further off costs one more look-up.
+		 */
 		if (previous != NULL && previous->symbol_length == request->symbol_length &&
 			memcmp(previous->symbol, request->symbol, request->symbol_length) == 0)
 			continue;
@@ -123,7 +127,10 @@ find_instrument(const InstrumentSet *set, const OrderRequest *request)
 	return NULL;
 }
 
-/* The checks that need no database. Returns the candidates that passed them, in the order of the batch. */
+/*
+ * The checks that need no database. Returns the candidates that passed them, in the order of the
+ * batch.
+ */
 static int
 check_requests(const AdmissionItem *items, int count, Outcome *outcomes, Candidate **candidates)
 {
@@ -166,11 +173,11 @@ check_instruments(Candidate **candidates, int count)
 		Candidate *candidate = candidates[i];
 
 		candidate->instrument = find_instrument(&set, candidate->request);
-		candidate->fault = candidate->instrument == NULL
-							   ? REASON_UNKNOWN_SYMBOL
-							   : rules_check_instrument(candidate->request,
-														&candidate->instrument->instrument,
-														&candidate->amount);
+		candidate->fault =
+			candidate->instrument == NULL
+				? REASON_UNKNOWN_SYMBOL
+				: rules_check_instrument(candidate->request, &candidate->instrument->instrument,
+										 &candidate->amount);
 	}
 }
 
@@ -186,9 +193,9 @@ compare_candidates(const void *left, const void *right)
 }
 
 /*
- * Sorts the candidates and splits them: those that may claim their key (|claims|), and those whose key can only
- * be looked up, because their instrument forbids the order (|lookups|). Later items with the same key refer to
- * the first claim.
+ * Sorts the candidates and splits them: those that may claim their key (|claims|), and those whose
+ * key can only be looked up, because their instrument forbids the order (|lookups|). Later items
+ * with the same key refer to the first claim.
  */
 static void
 split_candidates(Candidate **candidates, int count, KeyClaim **claims, int *claim_count,
@@ -276,7 +283,9 @@ record_orders(KeyClaim **claims, int count, AdmissionMode mode)
 		orders[order_count++] = &candidate->order;
 		outcome_accept(candidate->outcome, &candidate->order, false);
 	}
-	/* Ids were taken in the order of keys, so this is sorted but for keys claimed in a later round. */
+	/*
+	 * Ids were taken in the order of keys, so this is sorted but for keys claimed in a later round.
+	 */
 	qsort(orders, order_count, sizeof(Order *), compare_orders);
 	if (mode == ADMISSION_ACCEPT)
 		transition_write(orders, event_types, order_count, true);
@@ -299,8 +308,8 @@ answer_repeated(const OrderRequest *request, Command command, const Order *order
 
 	if (difference != NULL)
 		outcome_refuse_for(outcome, REASON_KEY_REUSED, order,
-						   "Differs in \"%s\" from the request of order " INT64_FORMAT ".", difference,
-						   order->order_id);
+						   "Differs in \"%s\" from the request of order " INT64_FORMAT ".",
+						   difference, order->order_id);
 	else if (order->status == STATUS_RECEIVED)
 		outcome_refuse_for(outcome, REASON_IN_PROGRESS, order, "Order id is " INT64_FORMAT ".",
 						   order->order_id);
@@ -319,7 +328,10 @@ refuse_for_instrument(Candidate *candidate)
 	outcome_refuse(candidate->outcome, candidate->fault, detail[0] != '\0' ? "%s" : NULL, detail);
 }
 
-/* Answers everything that was not recorded now: by the order its key stands for, or by the instrument. */
+/*
+ * Answers everything that was not recorded now: by the order its key stands for, or by the
+ * instrument.
+ */
 static void
 answer_rest(Candidate **candidates, int count)
 {
@@ -345,7 +357,8 @@ answer_rest(Candidate **candidates, int count)
 			const Order *order = orders_find(&set, claim->found_order_id);
 
 			if (order == NULL)
-				elog(ERROR, "idempotency key stands for order " INT64_FORMAT ", which does not exist",
+				elog(ERROR,
+					 "idempotency key stands for order " INT64_FORMAT ", which does not exist",
 					 claim->found_order_id);
 			answer_repeated(candidate->request, claim->found_command, order, candidate->outcome);
 		}
@@ -358,12 +371,12 @@ answer_rest(Candidate **candidates, int count)
 		const Candidate *original = candidate->original;
 
 		if (original != NULL)
-			answer_repeated(candidate->request,
-							original->claim.is_claimed ? COMMAND_PLACE : original->claim.found_command,
-							original->claim.is_claimed
-								? &original->order
-								: orders_find(&set, original->claim.found_order_id),
-							candidate->outcome);
+			answer_repeated(
+				candidate->request,
+				original->claim.is_claimed ? COMMAND_PLACE : original->claim.found_command,
+				original->claim.is_claimed ? &original->order
+										   : orders_find(&set, original->claim.found_order_id),
+				candidate->outcome);
 	}
 }
 

@@ -7,7 +7,9 @@
 
 #include "outcome.h"
 
-/* An order asked for. A request with a field missing (NULL) is marked so and not looked at further. */
+/*
+ * An order asked for. A request with a field missing (NULL) is marked so and not looked at further.
+ */
 typedef struct AdmissionItem
 {
 	OrderRequest request;
@@ -24,9 +26,9 @@ typedef enum AdmissionMode
 } AdmissionMode;
 
 /*
- * Records the orders of a batch; one outcome per item, in the same order. Refused items leave no trace. A key
- * already in use gives the recorded result, IN_PROGRESS while its order is RECEIVED, or KEY_REUSED. Runs within
- * SPI; unexpected errors are raised and undo the whole batch.
+ * Records the orders of a batch; one outcome per item, in the same order. Refused items leave no
+ * trace. A key already in use gives the recorded result, IN_PROGRESS while its order is RECEIVED,
+ * or KEY_REUSED. Runs within SPI; unexpected errors are raised and undo the whole batch.
  */
 extern void admission_run(const AdmissionItem *items, int count, AdmissionMode mode,
 						  Outcome *outcomes);

@@ -2,17 +2,18 @@
  * after_commit.c
  *		Hints: from the transaction that wrote events, after its commit, to the publisher.
  *
- * DESIGN	Events are collected in the transaction's memory. When it has committed, the server calls back at
- *			a point where nothing may fail: an error there takes the whole server down. So the callback only
- *			copies what is ready into the ring and sets a latch, once; it allocates nothing and waits for
- *			nobody. Where that cannot be done (ring full, too many events, no publisher yet) a flag tells the
- *			publisher to read the table.
+ * DESIGN	Events are collected in the transaction's memory. When it has committed, the server
+ *			calls back at a point where nothing may fail: an error there takes the whole server
+ *			down. So the callback only copies what is ready into the ring and sets a latch, once; it
+ *			allocates nothing and waits for nobody. Where that cannot be done (ring full, too many
+ *			events, no publisher yet) a flag tells the publisher to read the table.
  *
- *			PREPARE TRANSACTION drops the hints: the transaction may be committed by another backend, after
- *			a restart, or never. COMMIT PREPARED has no callback of its own, so a utility hook sets the flag.
+ *			PREPARE TRANSACTION drops the hints: the transaction may be committed by another
+ *			backend, after a restart, or never. COMMIT PREPARED has no callback of its own, so a
+ *			utility hook sets the flag.
  *
- * FAILURE	A backend that dies between commit and callback leaves a gap in the event ids; the publisher asks
- *			the table about gaps (gaps.h).
+ * FAILURE	A backend that dies between commit and callback leaves a gap in the event ids; the
+ *			publisher asks the table about gaps (gaps.h).
  */
 #include "postgres.h"
 
@@ -28,7 +29,9 @@
 #include "ring.h"
 #include "shared.h"
 
-/* Where the events of a subtransaction begin in the buffer. Subtransaction ids rise as they start. */
+/*
+ * Where the events of a subtransaction begin in the buffer. Subtransaction ids rise as they start.
+ */
 typedef struct Mark
 {
 	SubTransactionId subtransaction;
@@ -36,7 +39,10 @@ typedef struct Mark
 	uint32 event_count;
 } Mark;
 
-/* What the running transaction has collected; in TopTransactionContext, so it goes with the transaction. */
+/*
+ * What the running transaction has collected; in TopTransactionContext, so it goes with the
+ * transaction.
+ */
 typedef struct Collection
 {
 	StringInfoData bytes;
@@ -77,8 +83,7 @@ mark_subtransaction(void)
 	if (count == collection->mark_capacity)
 	{
 		collection->mark_capacity *= 2;
-		collection->marks =
-			repalloc(collection->marks, sizeof(Mark) * collection->mark_capacity);
+		collection->marks = repalloc(collection->marks, sizeof(Mark) * collection->mark_capacity);
 	}
 	collection->marks[count] = (Mark){.subtransaction = current,
 									  .length = collection->bytes.len,
@@ -153,8 +158,8 @@ at_transaction_end(XactEvent event, void *arg)
 
 /* A subtransaction rolled back: what it and those within it collected is the tail of the buffer. */
 static void
-at_subtransaction_end(SubXactEvent event, SubTransactionId subtransaction,
-					  SubTransactionId parent, void *arg)
+at_subtransaction_end(SubXactEvent event, SubTransactionId subtransaction, SubTransactionId parent,
+					  void *arg)
 {
 	(void) parent;
 	(void) arg;
@@ -174,7 +179,8 @@ at_subtransaction_end(SubXactEvent event, SubTransactionId subtransaction,
 static void
 process_utility(PlannedStmt *statement, const char *query, bool is_read_only_tree,
 				ProcessUtilityContext context, ParamListInfo parameters,
-				QueryEnvironment *environment, DestReceiver *destination, QueryCompletion *completion)
+				QueryEnvironment *environment, DestReceiver *destination,
+				QueryCompletion *completion)
 {
 	bool is_commit_prepared =
 		IsA(statement->utilityStmt, TransactionStmt) &&

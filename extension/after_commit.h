@@ -2,8 +2,8 @@
  * after_commit.h
  *		Hints: events of a committed transaction, handed to the publisher through the ring.
  *
- * A hint makes publishing fast; the row in the outbox makes it certain. A hint that is lost costs a look at the
- * table.
+ * A hint makes publishing fast; the row in the outbox makes it certain. A hint that is lost costs a
+ * look at the table.
  */
 #ifndef AFTER_COMMIT_H
 #define AFTER_COMMIT_H
@@ -16,9 +16,10 @@
 /* One record of the ring: this head, then |event_count| times a HintEvent with its payload. */
 typedef struct HintHead
 {
-	XLogRecPtr commit_end; /* WAL position behind the commit: publish only what is flushed up to here */
+	XLogRecPtr
+		commit_end; /* WAL position behind the commit: publish only what is flushed up to here */
 	TimestampTz committed_at;
-	Oid outbox;			/* the outbox table the events are in */
+	Oid outbox;         /* the outbox table the events are in */
 	uint32 event_count; /* > 0 */
 } HintHead;
 

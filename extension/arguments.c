@@ -2,8 +2,8 @@
  * arguments.c
  *		The array arguments of a call.
  *
- * DESIGN	The shape of a call is the caller's code, the content its data: a wrong shape is an error, a wrong
- *			item a result.
+ * DESIGN	The shape of a call is the caller's code, the content its data: a wrong shape is an
+ *			error, a wrong item a result.
  */
 #include "postgres.h"
 

@@ -16,9 +16,9 @@ typedef struct ArgumentArray
 } ArgumentArray;
 
 /*
- * Takes the first |array_count| arguments apart, arrays of |element_types|. Returns the number of items, the same
- * for all. ERROR OS400 when an array is NULL or has more than one dimension, when lengths differ, or above
- * BATCH_ITEMS_MAX items. Allocates in the current memory context.
+ * Takes the first |array_count| arguments apart, arrays of |element_types|. Returns the number of
+ * items, the same for all. ERROR OS400 when an array is NULL or has more than one dimension, when
+ * lengths differ, or above BATCH_ITEMS_MAX items. Allocates in the current memory context.
  */
 extern int arguments_arrays(FunctionCallInfo fcinfo, const Oid *element_types, int array_count,
 							ArgumentArray *arrays);

@@ -1,9 +1,10 @@
 /*
  * bounds.h
- *		Every limit of the extension, with the arithmetic behind it (not limits.h: the C library has that).
+ *		Every limit of the extension, with the arithmetic behind it (not limits.h: the C library has
+ *		that).
  *
- * A limit has one name, one default and, where it is a setting, a range; settings.c reads them from here and
- * the error that is raised at a limit prints the same number.
+ * A limit has one name, one default and, where it is a setting, a range; settings.c reads them from
+ * here and the error that is raised at a limit prints the same number.
  */
 #ifndef BOUNDS_H
 #define BOUNDS_H
@@ -26,7 +27,10 @@
 /* Text that explains one refusal to a caller; longer text is cut. */
 #define DETAIL_SIZE 256
 
-/* Items of one array call. One transaction holds the row locks of a whole batch, so it must stay short. */
+/*
+ * Items of one array call. One transaction holds the row locks of a whole batch, so it must stay
+ * short.
+ */
 #define BATCH_ITEMS_MAX 4096
 
 /* Rows of one list_orders() page. */
@@ -34,8 +38,8 @@
 #define LIST_ROWS_MAX 1000
 
 /*
- * Ids are (timeline - 1) << 44 | sequence: 2^44 orders last 55 years at 10,000/s, and the sign bit and 19 bits
- * of timeline remain.
+ * Ids are (timeline - 1) << 44 | sequence: 2^44 orders last 55 years at 10,000/s, and the sign bit
+ * and 19 bits of timeline remain.
  */
 #define ID_SEQUENCE_BITS 44
 
@@ -48,15 +52,18 @@
 #define RING_KB_MAX (1024 * 1024)
 
 /*
- * Events of one transaction that are collected for the ring, in bytes; a larger transaction is left to the
- * table. Bounds what a backend keeps in memory until its commit.
+ * Events of one transaction that are collected for the ring, in bytes; a larger transaction is left
+ * to the table. Bounds what a backend keeps in memory until its commit.
  */
 #define COLLECT_BYTES_MAX (1024 * 1024)
 
 /* An encoded OrderEvent: 15 fields, of which the strings are bounded by the limits above. */
 #define EVENT_BYTES_MAX 512
 
-/* Events produced and not yet acknowledged. Bounds the worker's memory and what a crash publishes twice. */
+/*
+ * Events produced and not yet acknowledged. Bounds the worker's memory and what a crash publishes
+ * twice.
+ */
 #define IN_FLIGHT_DEFAULT 10000
 #define IN_FLIGHT_MIN 1
 #define IN_FLIGHT_MAX 1000000
@@ -72,10 +79,15 @@
 /* Rows the catch-up reads at a time. */
 #define CATCH_UP_ROWS 1000
 
-/* Stretches of event ids whose fate is open (gaps.h): one per running transaction in normal times. */
+/*
+ * Stretches of event ids whose fate is open (gaps.h): one per running transaction in normal times.
+ */
 #define GAPS_MAX 16384
 
-/* The longest the worker stays in one librdkafka call, so that DROP DATABASE and shutdown never wait for it. */
+/*
+ * The longest the worker stays in one librdkafka call, so that DROP DATABASE and shutdown never
+ * wait for it.
+ */
 #define KAFKA_SLICE_MS 100
 
 /* Back-off while no broker answers, and the worker's sleep while the extension is absent. */
@@ -104,7 +116,10 @@
 #define KEY_RETENTION_S_DEFAULT (7 * 24 * 3600)
 #define KEY_RETENTION_S_MIN 1
 
-/* An order still RECEIVED after this was abandoned by its proxy: the request's own limit is far below it. */
+/*
+ * An order still RECEIVED after this was abandoned by its proxy: the request's own limit is far
+ * below it.
+ */
 #define RECEIVED_TIMEOUT_MS_DEFAULT 5000
 #define RECEIVED_TIMEOUT_MS_MIN 100
 

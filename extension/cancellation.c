@@ -2,9 +2,9 @@
  * cancellation.c
  *		Asking for orders to be canceled.
  *
- * DESIGN	A repeated cancel must get its first answer even when the order has moved on, and a refused one must
- *			not use its key up. So keys are looked up before states are judged, and only cancels that can be
- *			carried out claim theirs; the claim remains the insert.
+ * DESIGN	A repeated cancel must get its first answer even when the order has moved on, and a
+ *			refused one must not use its key up. So keys are looked up before states are judged, and
+ *			only cancels that can be carried out claim theirs; the claim remains the insert.
  *
  * LOCKING	Orders first, in the order of ids; then keys, in their order.
  */
@@ -18,8 +18,8 @@ typedef struct Candidate
 {
 	KeyClaim claim; /* must be first: the claim's address is the candidate's */
 	Outcome *outcome;
-	int position;				/* in the batch */
-	int16 status_before;		/* of the order, where this candidate is to change it */
+	int position;               /* in the batch */
+	int16 status_before;        /* of the order, where this candidate is to change it */
 	struct Candidate *original; /* the item of the batch that claims the same key */
 } Candidate;
 
@@ -120,8 +120,9 @@ answer_repeated(Candidate *candidate, Command command, int64 order_id, const Ord
 }
 
 /*
- * Picks the candidates that can be carried out, one for each key, and moves their orders in memory at once, so that
- * a second key for the same order finds the cancel requested. Returns how many claims there are.
+ * Picks the candidates that can be carried out, one for each key, and moves their orders in memory
+ * at once, so that a second key for the same order finds the cancel requested. Returns how many
+ * claims there are.
  */
 static int
 pick(Candidate **candidates, int count, const OrderSet *set, KeyClaim **claims)

@@ -17,8 +17,9 @@ typedef struct CancellationItem
 } CancellationItem;
 
 /*
- * Moves the orders of a batch to CANCEL_REQUESTED; one outcome per item, in the same order. A refused item leaves
- * its key unused. A hold is not touched: a fill may still race with the cancel. Runs within SPI.
+ * Moves the orders of a batch to CANCEL_REQUESTED; one outcome per item, in the same order. A
+ * refused item leaves its key unused. A hold is not touched: a fill may still race with the cancel.
+ * Runs within SPI.
  */
 extern void cancellation_run(const CancellationItem *items, int count, Outcome *outcomes);
 

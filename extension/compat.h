@@ -15,7 +15,6 @@
 #error "order_service needs PostgreSQL 15 or later"
 #endif
 
-
 /* 17 lets the caller ask for the flush; before, the message is flushed by XLogFlush() as usual. */
 #if PG_VERSION_NUM >= 170000
 #define compat_log_message(prefix) LogLogicalMessage((prefix), "", 0, false, false)

@@ -2,8 +2,9 @@
  * debts.c
  *		The table hold_debt.
  *
- * DESIGN	A table of its own, because debts are few and orders many: looking for one among the orders would
- *			need an index on a column that changes, and cost every order its HOT update.
+ * DESIGN	A table of its own, because debts are few and orders many: looking for one among the
+ *			orders would need an index on a column that changes, and cost every order its HOT
+ *			update.
  */
 #include "postgres.h"
 

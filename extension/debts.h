@@ -19,8 +19,9 @@ typedef struct Debt
 extern void debts_add(const int64 *order_ids, int count);
 
 /*
- * Leases up to |limit| debts that are due, the oldest first: nobody else gets them before |lease_ms| have
- * passed. Skips what others have locked. Returns their number; |debts| points to them, in any order.
+ * Leases up to |limit| debts that are due, the oldest first: nobody else gets them before
+ * |lease_ms| have passed. Skips what others have locked. Returns their number; |debts| points to
+ * them, in any order.
  */
 extern int debts_lease(int limit, int64 lease_ms, Debt **debts);
 

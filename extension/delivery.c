@@ -4,19 +4,20 @@
  *
  * DESIGN	One entry per event, in a hash table by event id:
  *
- *				offered --> IN_FLIGHT --report--> ACKNOWLEDGED --row marked--> (gone: finished)
- *				    \                   \
- *				     +--> WAITING        +--failure--> (gone: a gap again, looked up in the table later)
+ *				offered --> IN_FLIGHT --report--> ACKNOWLEDGED --row marked--> (gone, finished)
+ *				      \           \
+ *				       WAITING     failure --> (gone, a gap again: looked up later)
  *
- *			WAITING events are chained to their predecessor and produced when it is acknowledged. That costs a
- *			round trip where events of one order follow each other closely, and buys that nothing can
- *			overtake: librdkafka keeps the order of what succeeds, but a record that is refused, or sent again
- *			by a new producer, would come after its successors.
+ *			WAITING events are chained to their predecessor and produced when it is acknowledged.
+ *			That costs a round trip where events of one order follow each other closely, and buys
+ *			that nothing can overtake: librdkafka keeps the order of what succeeds, but a record
+ *			that is refused, or sent again by a new producer, would come after its successors.
  *
- *			An entry stays until its row is marked, because until then the table still shows it as READY.
+ *			An entry stays until its row is marked, because until then the table still shows it as
+ *			READY.
  *
- * FAILURE	What is in hand when the process dies is READY in the table, and is published by the next process;
- *			what was acknowledged but not marked is then published twice.
+ * FAILURE	What is in hand when the process dies is READY in the table, and is published by the
+ *			next process; what was acknowledged but not marked is then published twice.
  *
  * LIMITS	settings_in_flight_max entries.
  */
@@ -49,14 +50,14 @@ typedef struct Entry
 	TimestampTz committed_at;
 	TimestampTz acknowledged_at;
 	EntryState state;
-	KafkaOutcome outcome;			 /* while in the list of reports */
-	const char *error;				 /* likewise; static */
+	KafkaOutcome outcome; /* while in the list of reports */
+	const char *error;    /* likewise; static */
 	int32 order_version;
 	int16 event_type;
 	char *payload; /* while WAITING, our copy */
 	Size payload_size;
 	struct Entry *successor; /* WAITING for this one */
-	dlist_node node;		 /* in reports or acknowledged */
+	dlist_node node;         /* in reports or acknowledged */
 } Entry;
 
 typedef struct FailureNode
@@ -96,9 +97,8 @@ Delivery *
 delivery_new(Channel *channel, Gaps *gaps, const char *brokers, const char *options)
 {
 	Delivery *delivery = palloc0(sizeof(Delivery));
-	HASHCTL control = {.keysize = sizeof(int64),
-					   .entrysize = sizeof(Entry),
-					   .hcxt = CurrentMemoryContext};
+	HASHCTL control = {
+		.keysize = sizeof(int64), .entrysize = sizeof(Entry), .hcxt = CurrentMemoryContext};
 
 	delivery->context = CurrentMemoryContext;
 	delivery->channel = channel;
@@ -170,7 +170,9 @@ fail(Delivery *delivery, Entry *entry, KafkaOutcome outcome, const char *error)
 			  TimestampTzPlusMilliseconds(now, (int64) settings_retry_interval_s * 1000));
 }
 
-/* Hands an event to the producer. Headers: `id` as Debezium has it, and CloudEvents' binary mode. */
+/*
+ * Hands an event to the producer. Headers: `id` as Debezium has it, and CloudEvents' binary mode.
+ */
 static void
 produce(Delivery *delivery, Entry *entry, const char *payload, Size payload_size)
 {
@@ -239,7 +241,7 @@ delivery_offer(Delivery *delivery, const DeliveryEvent *event, uint64 horizon)
 
 	if (find_entry(delivery, event->event_id) != NULL ||
 		!gaps_contain(delivery->gaps, event->event_id))
-		return DELIVERY_TAKEN;
+		return DELIVERY_KNOWN;
 	if (event->previous_event_id != 0)
 	{
 		predecessor = find_entry(delivery, event->previous_event_id);

@@ -1,9 +1,10 @@
 /*
  * delivery.h
- *		The events a publisher has in hand, from the moment it learns of one until its row is marked.
+ *		The events a publisher has in hand, from the moment it learns of one until its row is
+ *		marked.
  *
- * Keeps the rule that makes order hold per order: an event is produced only when the event before it, of the same
- * order, was acknowledged. Knows Kafka and no table.
+ * Keeps the rule that makes order hold per order: an event is produced only when the event before
+ * it, of the same order, was acknowledged. Knows Kafka and no table.
  */
 #ifndef DELIVERY_H
 #define DELIVERY_H
@@ -33,9 +34,10 @@ typedef struct DeliveryEvent
 
 typedef enum DeliveryResult
 {
-	DELIVERY_TAKEN,	   /* in hand now, or was already, or is finished */
+	DELIVERY_TAKEN,    /* in hand now */
+	DELIVERY_KNOWN,    /* was in hand or finished already */
 	DELIVERY_DEFERRED, /* its predecessor is neither in hand nor finished; it stays a gap */
-	DELIVERY_FULL,	   /* settings_in_flight_max events are in hand */
+	DELIVERY_FULL,     /* settings_in_flight_max events are in hand */
 } DeliveryResult;
 
 /* An event that failed by its own fault. */
@@ -46,8 +48,8 @@ typedef struct DeliveryFailure
 } DeliveryFailure;
 
 /*
- * Starts with nothing in hand, in the current memory context. |gaps| stays the caller's; taking an event closes its
- * gap, giving one back opens it again.
+ * Starts with nothing in hand, in the current memory context. |gaps| stays the caller's; taking an
+ * event closes its gap, giving one back opens it again.
  */
 extern Delivery *delivery_new(Channel *channel, Gaps *gaps, const char *brokers,
 							  const char *options);
@@ -55,21 +57,29 @@ extern Delivery *delivery_new(Channel *channel, Gaps *gaps, const char *brokers,
 /* The producer, to ask for its state; the caller polls through delivery_poll() only. */
 extern const Kafka *delivery_kafka(const Delivery *delivery);
 
-/* Takes an event in hand, if that is possible now. |horizon| is for the gap it may leave behind (gaps.h). */
+/*
+ * Takes an event in hand, if that is possible now. |horizon| is for the gap it may leave behind
+ * (gaps.h).
+ */
 extern DeliveryResult delivery_offer(Delivery *delivery, const DeliveryEvent *event,
 									 uint64 horizon);
 
 /* Serves the producer, then acts on its reports. Never waits. */
 extern void delivery_poll(Delivery *delivery);
 
-/* Copies the ids of up to |max| acknowledged events that are not marked yet; returns their number. */
+/*
+ * Copies the ids of up to |max| acknowledged events that are not marked yet; returns their number.
+ */
 extern int delivery_acknowledged(Delivery *delivery, int64 *event_ids, int max);
 
 /* How many there are, and since when the oldest of them waits (0 for none). */
 extern int delivery_acknowledged_count(const Delivery *delivery);
 extern TimestampTz delivery_acknowledged_since(const Delivery *delivery);
 
-/* Lets go of acknowledged events, the first |count| that delivery_acknowledged() gave: they are marked. */
+/*
+ * Lets go of acknowledged events, the first |count| that delivery_acknowledged() gave: they are
+ * marked.
+ */
 extern void delivery_marked(Delivery *delivery, int count);
 
 /* Takes one failure from the list of those not recorded yet; false when there is none. */

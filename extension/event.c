@@ -2,8 +2,9 @@
  * event.c
  *		The OrderEvent message.
  *
- * DESIGN	Our codes are the protobuf's codes; the static asserts below hold the two lists together, so that
- *			encoding is assignment. The size is asked first: protobuf-c writes without a bound.
+ * DESIGN	Our codes are the protobuf's codes; the static asserts below hold the two lists
+ *			together, so that encoding is assignment. The size is asked first: protobuf-c writes
+ *			without a bound.
  */
 #include "event.h"
 

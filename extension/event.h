@@ -28,13 +28,13 @@ typedef struct Event
 	int64_t quantity;
 	int64_t price;
 	int64_t filled_quantity;
-	int64_t created_at_ms;	/* since 1970-01-01 UTC */
+	int64_t created_at_ms;  /* since 1970-01-01 UTC */
 	const char *reserve_id; /* terminated; "" where there was no reservation step */
 } Event;
 
 /*
- * Encodes |event| as a protobuf OrderEvent into |buffer|. Returns the number of bytes written, or 0 when
- * |size| is too small; EVENT_BYTES_MAX always suffices for texts within bounds.h.
+ * Encodes |event| as a protobuf OrderEvent into |buffer|. Returns the number of bytes written, or 0
+ * when |size| is too small; EVENT_BYTES_MAX always suffices for texts within bounds.h.
  */
 extern size_t event_encode(const Event *event, uint8_t *buffer, size_t size);
 

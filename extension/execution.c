@@ -2,7 +2,8 @@
  * execution.c
  *		Applying the reports of the exchange.
  *
- * LOCKING	The order's row first, then the report's id: reports of one order are applied one after another.
+ * LOCKING	The order's row first, then the report's id: reports of one order are applied one after
+ *			another.
  */
 #include "postgres.h"
 
@@ -77,7 +78,8 @@ answer_repeated(const Execution *execution, const Order *order, Outcome *outcome
 		outcome_accept(outcome, order, true);
 	else
 		outcome_refuse_for(outcome, REASON_KEY_REUSED, order,
-						   "Execution id \"%s\" stands for another report, of order " INT64_FORMAT ".",
+						   "Execution id \"%s\" stands for another report, of order " INT64_FORMAT
+						   ".",
 						   execution->execution_id, order_id);
 	return true;
 }
@@ -87,8 +89,7 @@ static bool
 record(const Execution *execution)
 {
 	Datum values[5] = {CStringGetTextDatum(execution->execution_id),
-					   Int64GetDatum(execution->order_id),
-					   Int16GetDatum((int16) execution->type),
+					   Int64GetDatum(execution->order_id), Int16GetDatum((int16) execution->type),
 					   Int64GetDatum(execution->last_quantity),
 					   Int64GetDatum(execution->last_price)};
 
@@ -145,8 +146,9 @@ execution_apply(const Execution *execution, Outcome *outcome)
 	if (!record(execution))
 	{
 		if (!answer_repeated(execution, order, outcome))
-			ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-							errmsg("could not record execution id \"%s\"", execution->execution_id)));
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not record execution id \"%s\"", execution->execution_id)));
 		return;
 	}
 	change_order(order, &effect);

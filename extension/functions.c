@@ -2,8 +2,9 @@
  * functions.c
  *		The SQL functions: arguments in, the modules that do the work, results out.
  *
- * DESIGN	No rule lives here. Single forms are batches of one whose refusals are raised as errors; array forms
- *			return a row per item and raise only what is the caller's mistake or not foreseen.
+ * DESIGN	No rule lives here. Single forms are batches of one whose refusals are raised as errors;
+ *			array forms return a row per item and raise only what is the caller's mistake or not
+ *			foreseen.
  */
 #include "postgres.h"
 
@@ -70,8 +71,8 @@ result_type(FunctionCallInfo fcinfo)
 }
 
 /*
- * Ends a single form: raises a refusal, else returns the row. What the outcome points to lives in SPI's memory, so
- * it is copied out before SPI ends.
+ * Ends a single form: raises a refusal, else returns the row. What the outcome points to lives in
+ * SPI's memory, so it is copied out before SPI ends.
  */
 static Datum
 return_single(FunctionCallInfo fcinfo, const Outcome *outcome)
@@ -251,7 +252,8 @@ return_received(FunctionCallInfo fcinfo, const Outcome *outcomes, int count)
 Datum
 functions_receive_orders(PG_FUNCTION_ARGS)
 {
-	static const Oid types[8] = {INT8OID, TEXTOID, TEXTOID, INT2OID, INT2OID, INT8OID, INT8OID, INT2OID};
+	static const Oid types[8] = {INT8OID, TEXTOID, TEXTOID, INT2OID,
+								 INT2OID, INT8OID, INT8OID, INT2OID};
 	ArgumentArray arrays[8];
 	int count = arguments_arrays(fcinfo, types, lengthof(types), arrays);
 	AdmissionItem *items = palloc0(sizeof(AdmissionItem) * Max(count, 1));
@@ -350,9 +352,9 @@ functions_claim_unsettled(PG_FUNCTION_ARGS)
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_GETARG_INT32(0) < 0 ||
 		PG_GETARG_INT32(0) > BATCH_ITEMS_MAX || to_milliseconds(PG_GETARG_INTERVAL_P(1)) <= 0)
-		ereport(ERROR, (errcode(MAKE_SQLSTATE('O', 'S', '4', '0', '0')),
-						errmsg("limit must be within 0 to %d and the lease positive",
-							   BATCH_ITEMS_MAX)));
+		ereport(ERROR,
+				(errcode(MAKE_SQLSTATE('O', 'S', '4', '0', '0')),
+				 errmsg("limit must be within 0 to %d and the lease positive", BATCH_ITEMS_MAX)));
 	InitMaterializedSRF(fcinfo, 0);
 	connect();
 	count = resolution_claim(PG_GETARG_INT32(0), to_milliseconds(PG_GETARG_INTERVAL_P(1)), &tasks);

@@ -2,13 +2,13 @@
  * gaps.c
  *		The event ids of which the publisher does not know what became.
  *
- * DESIGN	A sorted array. In normal running it has as many entries as transactions are open, all near its
- *			end, so moving the tail costs nothing. A large rollback, a pruned stretch and the jump of the ids
- *			after a failover are one entry each, however many ids they span.
+ * DESIGN	A sorted array. In normal running it has as many entries as transactions are open, all
+ *			near its end, so moving the tail costs nothing. A large rollback, a pruned stretch and
+ *			the jump of the ids after a failover are one entry each, however many ids they span.
  *
- * LIMITS	The array has a fixed capacity. When it is full, a gap is merged with its neighbour: ids between
- *			them that were known become undecided again. That is always safe: the table is asked once more
- *			and says SENT.
+ * LIMITS	The array has a fixed capacity. When it is full, a gap is merged with its neighbour: ids
+ *			between them that were known become undecided again. That is always safe: the table is
+ *			asked once more and says SENT.
  */
 #include "gaps.h"
 
@@ -53,7 +53,9 @@ remove_at(Gaps *gaps, int index, int count)
 	gaps->count -= count;
 }
 
-/* Makes |gap| wide enough to cover |other| too, with the more careful horizon and the earlier time. */
+/*
+ * Makes |gap| wide enough to cover |other| too, with the more careful horizon and the earlier time.
+ */
 static void
 merge_into(Gap *gap, const Gap *other)
 {
@@ -133,7 +135,10 @@ gaps_put(Gaps *gaps, const Gap *gap)
 	assert(gap->from < gap->to);
 	assert(gap->to <= gaps->head);
 	gaps_close(gaps, gap->from, gap->to);
-	/* With a full set, closing may have left the range covered by a neighbour that could not be split. */
+	/*
+	 * With a full set, closing may have left the range covered by a neighbour that could not be
+	 * split.
+	 */
 	if (!gaps_contain(gaps, gap->from))
 		insert_at(gaps, position_of(gaps, gap->from), gap);
 }

@@ -2,9 +2,10 @@
  * idempotency.c
  *		The table idempotency_key.
  *
- * DESIGN	A claim is the insert itself; nothing is looked up before. What the insert passes over was committed
- *			by somebody, and is read by a later statement, whose snapshot shows it (READ COMMITTED; under
- *			REPEATABLE READ the server raises a serialization failure instead).
+ * DESIGN	A claim is the insert itself; nothing is looked up before. What the insert passes over
+ *			was committed by somebody, and is read by a later statement, whose snapshot shows it
+ *			(READ COMMITTED; under REPEATABLE READ the server raises a serialization failure
+ *			instead).
  *
  * FAILURE	Claim and order are one transaction: a crash leaves both or neither.
  */
@@ -181,9 +182,12 @@ idempotency_find(KeyClaim **claims, int count)
 	}
 }
 
-/* Moves the claims that are |is_wanted| to the front of |selected|, in order; returns their number. */
+/*
+ * Moves the claims that are |is_wanted| to the front of |selected|, in order; returns their number.
+ */
 static int
-select_claims(KeyClaim **claims, int count, bool (*is_wanted)(const KeyClaim *), KeyClaim **selected)
+select_claims(KeyClaim **claims, int count, bool (*is_wanted)(const KeyClaim *),
+			  KeyClaim **selected)
 {
 	int selected_count = 0;
 

@@ -30,13 +30,16 @@ typedef struct KeyClaim
 extern int idempotency_compare(const void *left, const void *right);
 
 /*
- * Claims keys that nobody uses, or whose retention has passed: sets is_claimed, or is_found with what the key
- * stands for. |claims| is sorted and without duplicates, so that two batches cannot deadlock. Waits for a
- * transaction that holds the same key, and claims it when that one rolls back.
+ * Claims keys that nobody uses, or whose retention has passed: sets is_claimed, or is_found with
+ * what the key stands for. |claims| is sorted and without duplicates, so that two batches cannot
+ * deadlock. Waits for a transaction that holds the same key, and claims it when that one rolls
+ * back.
  */
 extern void idempotency_claim(KeyClaim **claims, int count, Command command);
 
-/* Looks keys up, in any order: sets is_found and what was found. Sees all that is committed by now. */
+/*
+ * Looks keys up, in any order: sets is_found and what was found. Sees all that is committed by now.
+ */
 extern void idempotency_find(KeyClaim **claims, int count);
 
 #endif /* IDEMPOTENCY_H */

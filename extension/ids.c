@@ -2,10 +2,11 @@
  * ids.c
  *		Order and event ids.
  *
- * DESIGN	(timeline - 1) << 44 | sequence value. A sequence alone hands out the same values again when a
- *			failover or a point-in-time recovery loses its last steps; Account and Kafka, which do not go back
- *			with the database, would then take a new order for one they know. Each of the two starts a new
- *			timeline of the WAL, so the ids jump instead. The first timeline counts 1, 2, 3, ...
+ * DESIGN	(timeline - 1) << 44 | sequence value. A sequence alone hands out the same values again
+ *			when a failover or a point-in-time recovery loses its last steps; Account and Kafka,
+ *			which do not go back with the database, would then take a new order for one they know.
+ *			Each of the two starts a new timeline of the WAL, so the ids jump instead. The first
+ *			timeline counts 1, 2, 3, ...
  *
  *			A clock plays no part: ids rise however it is set.
  */

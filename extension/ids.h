@@ -8,18 +8,22 @@
 #include "postgres.h"
 
 /*
- * The sequence of the given name in schema order_service. ERROR (undefined table) when the extension does not
- * exist.
+ * The sequence of the given name in schema order_service. ERROR (undefined table) when the
+ * extension does not exist.
  */
 extern Oid ids_sequence(const char *name);
 
 /*
- * Takes the next id. The transaction has a transaction id before it takes one: whoever sees an id committed
- * knows that every transaction that took a lower one had started writing by then. The watermarks rest on that.
+ * Takes the next id. The transaction has a transaction id before it takes one: whoever sees an id
+ * committed knows that every transaction that took a lower one had started writing by then. The
+ * watermarks rest on that.
  */
 extern int64 ids_next(Oid sequence);
 
-/* The id that a sequence value stands for on the present timeline. ERROR when the value has no room. */
+/*
+ * The id that a sequence value stands for on the present timeline. ERROR when the value has no
+ * room.
+ */
 extern int64 ids_compose(int64 value);
 
 #endif /* IDS_H */

@@ -2,17 +2,19 @@
  * kafka.c
  *		A producer of Kafka records.
  *
- * DESIGN	message.timeout.ms is 0: a record never expires here. While the brokers are away librdkafka keeps what
- *			it has and sends it in order when they return; an expiry would let a later record of the same
- *			order overtake an earlier one, and would count an outage as the record's own failure.
+ * DESIGN	message.timeout.ms is 0: a record never expires here. While the brokers are away
+ *			librdkafka keeps what it has and sends it in order when they return; an expiry would let
+ *			a later record of the same order overtake an earlier one, and would count an outage as
+ *			the record's own failure.
  *
  *			A producer is not closed. librdkafka's destroy waits for its threads, in bad moments for
- *			minutes, and the records it holds are in the outbox anyway. So after a fatal error, or for new
- *			brokers, the process ends and the next one starts from the table. It ends by _exit(): handlers
- *			of other libraries (OpenSSL's) must not take away what running threads still use.
+ *			minutes, and the records it holds are in the outbox anyway. So after a fatal error, or
+ *			for new brokers, the process ends and the next one starts from the table. It ends by
+ *			_exit(): handlers of other libraries (OpenSSL's) must not take away what running threads
+ *			still use.
  *
- * THREADS	librdkafka's own threads block all signals and never call back: log lines go to the main queue
- *			(log.queue), and every callback runs within kafka_poll() on the caller's thread.
+ * THREADS	librdkafka's own threads block all signals and never call back: log lines go to the main
+ *			queue (log.queue), and every callback runs within kafka_poll() on the caller's thread.
  */
 #include "postgres.h"
 
@@ -48,10 +50,8 @@ struct Kafka
 
 /* What no setting may change: the guarantees of the outbox rest on these. */
 static const char *const fixed_properties[][2] = {
-	{"enable.idempotence", "true"},
-	{"acks", "all"},
-	{"message.timeout.ms", "0"},
-	{"log.queue", "true"},
+	{"enable.idempotence", "true"},    {"acks", "all"},
+	{"message.timeout.ms", "0"},       {"log.queue", "true"},
 	{"partitioner", "murmur2_random"},
 };
 
@@ -92,7 +92,8 @@ on_delivery(rd_kafka_t *handle, const rd_kafka_message_t *message, void *opaque)
 			break;
 	}
 	kafka->report(message->_private, outcome,
-				  outcome == KAFKA_DELIVERED ? NULL : rd_kafka_err2str(message->err), kafka->context);
+				  outcome == KAFKA_DELIVERED ? NULL : rd_kafka_err2str(message->err),
+				  kafka->context);
 }
 
 static void
@@ -178,7 +179,10 @@ make_properties(Kafka *kafka, const char *brokers, const char *options)
 	return properties;
 }
 
-/* Lets librdkafka tell through a pipe that there is something to poll, so that a latch can be waited on too. */
+/*
+ * Lets librdkafka tell through a pipe that there is something to poll, so that a latch can be
+ * waited on too.
+ */
 static void
 open_descriptor(Kafka *kafka)
 {
@@ -223,8 +227,7 @@ make_headers(const KafkaRecord *record)
 }
 
 KafkaOutcome
-kafka_produce(Kafka *kafka, const KafkaRecord *record, void *reference,
-			  const char **error)
+kafka_produce(Kafka *kafka, const KafkaRecord *record, void *reference, const char **error)
 {
 	rd_kafka_headers_t *headers = make_headers(record);
 	rd_kafka_resp_err_t result;

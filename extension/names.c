@@ -11,7 +11,9 @@
 #include "outcome.h"
 #include "shared.h"
 
-/* One SQL function f(smallint) returns text over one C function that gives a static name or NULL. */
+/*
+ * One SQL function f(smallint) returns text over one C function that gives a static name or NULL.
+ */
 #define NAME_FUNCTION(function, name_of) \
 	PG_FUNCTION_INFO_V1(function); \
 	Datum function(PG_FUNCTION_ARGS) \
@@ -26,8 +28,10 @@
 static const char *
 outbox_status_name(int status)
 {
-	static const char *const names[] = {
-		[OUTBOX_READY] = "READY", [OUTBOX_SENT] = "SENT", [OUTBOX_FAILED] = "FAILED", [OUTBOX_DLQ] = "DLQ"};
+	static const char *const names[] = {[OUTBOX_READY] = "READY",
+										[OUTBOX_SENT] = "SENT",
+										[OUTBOX_FAILED] = "FAILED",
+										[OUTBOX_DLQ] = "DLQ"};
 
 	return status >= 0 && status < (int) lengthof(names) ? names[status] : NULL;
 }

@@ -21,7 +21,9 @@ _PG_init(void)
 {
 	settings_define();
 	after_commit_init();
-	/* Loaded by a single backend, or by pg_upgrade: the functions work, and nothing is published. */
+	/*
+	 * Loaded by a single backend, or by pg_upgrade: the functions work, and nothing is published.
+	 */
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;
 	shared_request();

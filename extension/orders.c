@@ -2,9 +2,9 @@
  * orders.c
  *		The table orders.
  *
- * LOCKING	A row is locked before its state is read for a change, and batches lock in the order of ids. Locks
- *			are taken before any idempotency key is claimed, or on rows of this transaction's own; so orders
- *			and keys are always taken in one direction.
+ * LOCKING	A row is locked before its state is read for a change, and batches lock in the order of
+ *			ids. Locks are taken before any idempotency key is claimed, or on rows of this
+ *			transaction's own; so orders and keys are always taken in one direction.
  */
 #include "postgres.h"
 
@@ -23,19 +23,20 @@
 	" reason, currency, symbol, reserve_id"
 
 static Statement insert_statement = {
-	.sql = "INSERT INTO order_service.orders AS o"
-		   " (order_id, account_id, quantity, price, reserve_amount, last_event_id, created_at,"
-		   " updated_at, order_version, code, side, order_type, time_in_force, status, hold, currency,"
-		   " symbol, reserve_id)"
-		   " SELECT u.order_id, u.account_id, u.quantity, u.price, u.reserve_amount, u.last_event_id,"
-		   " pg_catalog.now(), pg_catalog.now(), u.order_version, u.code, u.side, u.order_type,"
-		   " u.time_in_force, u.status, 0, u.currency, u.symbol,"
-		   " CASE WHEN u.reserve_amount > 0"
-		   " THEN (SELECT i.reserve_prefix FROM order_service.identity i) || '-' || u.order_id END"
-		   " FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
-		   " AS u (order_id, account_id, quantity, price, reserve_amount, last_event_id,"
-		   " order_version, code, side, order_type, time_in_force, status, currency, symbol)"
-		   " RETURNING o.order_id, o.reserve_id",
+	.sql =
+		"INSERT INTO order_service.orders AS o"
+		" (order_id, account_id, quantity, price, reserve_amount, last_event_id, created_at,"
+		" updated_at, order_version, code, side, order_type, time_in_force, status, hold, currency,"
+		" symbol, reserve_id)"
+		" SELECT u.order_id, u.account_id, u.quantity, u.price, u.reserve_amount, u.last_event_id,"
+		" pg_catalog.now(), pg_catalog.now(), u.order_version, u.code, u.side, u.order_type,"
+		" u.time_in_force, u.status, 0, u.currency, u.symbol,"
+		" CASE WHEN u.reserve_amount > 0"
+		" THEN (SELECT i.reserve_prefix FROM order_service.identity i) || '-' || u.order_id END"
+		" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+		" AS u (order_id, account_id, quantity, price, reserve_amount, last_event_id,"
+		" order_version, code, side, order_type, time_in_force, status, currency, symbol)"
+		" RETURNING o.order_id, o.reserve_id",
 	.parameter_count = 14,
 	.parameter_types = {INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
 						INT8ARRAYOID, INT4ARRAYOID, INT2ARRAYOID, INT2ARRAYOID, INT2ARRAYOID,
@@ -43,13 +44,14 @@ static Statement insert_statement = {
 };
 
 static Statement update_statement = {
-	.sql = "UPDATE order_service.orders o"
-		   " SET filled_quantity = u.filled_quantity, last_event_id = u.last_event_id,"
-		   " updated_at = pg_catalog.now(), order_version = u.order_version, code = u.code,"
-		   " status = u.status, hold = u.hold, reason = u.reason"
-		   " FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)"
-		   " AS u (order_id, filled_quantity, last_event_id, order_version, code, status, hold, reason)"
-		   " WHERE o.order_id = u.order_id",
+	.sql =
+		"UPDATE order_service.orders o"
+		" SET filled_quantity = u.filled_quantity, last_event_id = u.last_event_id,"
+		" updated_at = pg_catalog.now(), order_version = u.order_version, code = u.code,"
+		" status = u.status, hold = u.hold, reason = u.reason"
+		" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)"
+		" AS u (order_id, filled_quantity, last_event_id, order_version, code, status, hold, reason)"
+		" WHERE o.order_id = u.order_id",
 	.parameter_count = 8,
 	.parameter_types = {INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, INT2ARRAYOID,
 						INT2ARRAYOID, INT2ARRAYOID, INT2ARRAYOID},

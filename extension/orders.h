@@ -48,7 +48,9 @@ typedef struct OrderSet
 /* Inserts orders. Those with a reserve_amount get their reserve_id here. */
 extern void orders_insert(Order **orders, int count);
 
-/* Writes back what may change after the insert: state, fills, versions, hold. The rows are locked. */
+/*
+ * Writes back what may change after the insert: state, fills, versions, hold. The rows are locked.
+ */
 extern void orders_update(Order **orders, int count);
 
 /* Reads the orders that exist among |order_ids| (in any order, duplicates allowed). */

@@ -1,6 +1,7 @@
 /*
  * outbox.h
- *		The table outbox: written by the functions, read and marked by the publisher. Knows no Kafka.
+ *		The table outbox: written by the functions, read and marked by the publisher. Knows no
+ *		Kafka.
  *
  * All functions but outbox_relation() run within SPI and allocate in the current memory context.
  */
@@ -47,35 +48,50 @@ typedef struct OutboxRow
 	Size payload_size;
 } OutboxRow;
 
-/* The oid of the table; InvalidOid while the extension does not exist. Needs a transaction, not SPI. */
+/*
+ * The oid of the table; InvalidOid while the extension does not exist. Needs a transaction, not
+ * SPI.
+ */
 extern Oid outbox_relation(void);
 
-/* Takes the id of the next event. The order's row is locked, so ids rise with the order's versions. */
+/*
+ * Takes the id of the next event. The order's row is locked, so ids rise with the order's versions.
+ */
 extern int64 outbox_next_id(void);
 
-/* Writes events, in ascending order of ids, and remembers them for the publisher (after_commit.h). */
+/*
+ * Writes events, in ascending order of ids, and remembers them for the publisher (after_commit.h).
+ */
 extern void outbox_append(const OutboxEvent *events, int count);
 
 /*
- * Reads the first |limit| rows with |from| <= event_id < |to|, whatever their status, in the order of ids.
- * Returns their number; |rows| points to them.
+ * Reads the first |limit| rows with |from| <= event_id < |to|, whatever their status, in the order
+ * of ids. Returns their number; |rows| points to them.
  */
 extern int outbox_read(int64 from, int64 to, int limit, OutboxRow **rows);
 
 /* Marks READY events as SENT. */
 extern void outbox_mark_sent(const int64 *event_ids, int count);
 
-/* Counts a failed attempt at an event that was its own fault. The next is due after |retry_after_s| seconds. */
+/*
+ * Counts a failed attempt at an event that was its own fault. The next is due after |retry_after_s|
+ * seconds.
+ */
 extern void outbox_record_failure(int64 event_id, const char *error, int retry_after_s);
 
 /* The lowest event id that was not handed out before this call. */
 extern int64 outbox_end(void);
 
-/* The id below which every event is finished, as last saved; and saving it, unless it is that already. */
+/*
+ * The id below which every event is finished, as last saved; and saving it, unless it is that
+ * already.
+ */
 extern int64 outbox_low_water(void);
 extern void outbox_save_low_water(int64 event_id);
 
-/* The oldest transaction id that is running anywhere in the cluster, and the next to be given out. */
+/*
+ * The oldest transaction id that is running anywhere in the cluster, and the next to be given out.
+ */
 extern uint64 outbox_oldest_running(void);
 extern uint64 outbox_next_transaction(void);
 

@@ -9,11 +9,12 @@
 
 typedef struct Outcome
 {
-	int16 code; /* business code; CODE_OK where the command was carried out, now or by the first request */
+	int16
+		code; /* business code; CODE_OK where the command was carried out, now or by the first request */
 	Reason reason;
-	char *detail;		/* sentence for people, or NULL */
-	bool is_recorded;	/* false: refused, nothing was stored and the key stays unused */
-	bool is_replayed;	/* true: an earlier request did it, nothing was done now */
+	char *detail;       /* sentence for people, or NULL */
+	bool is_recorded;   /* false: refused, nothing was stored and the key stays unused */
+	bool is_replayed;   /* true: an earlier request did it, nothing was done now */
 	const Order *order; /* the order as it is now; NULL where there is none to tell of */
 } Outcome;
 
@@ -31,7 +32,10 @@ extern void outcome_accept(Outcome *outcome, const Order *order, bool is_replaye
 /* The recorded answer of a placement, whose order is no longer RECEIVED. */
 extern void outcome_replay(Outcome *outcome, const Order *order);
 
-/* Raises a refusal as an error: SQLSTATE "OS" and the code, the reason as message, its detail and a hint. */
+/*
+ * Raises a refusal as an error: SQLSTATE "OS" and the code, the reason as message, its detail and a
+ * hint.
+ */
 extern void outcome_raise(const Outcome *outcome) pg_attribute_noreturn();
 
 #endif /* OUTCOME_H */

@@ -7,7 +7,10 @@
 
 #include "postgres.h"
 
-/* Registers one worker per database in order_service.databases; to be called while libraries are preloaded. */
+/*
+ * Registers one worker per database in order_service.databases; to be called while libraries are
+ * preloaded.
+ */
 extern void publisher_register(void);
 
 /* Entry point of the worker; |channel_number| is the number of its channel (shared.h). */

@@ -2,8 +2,8 @@
  * resolution.c
  *		Holds whose fate is open.
  *
- * FAILURE	A resolver that dies keeps its lease until it runs out; then another one gets the debt. Everything
- *			a resolver does at Account is repeatable under the order's reserve_id.
+ * FAILURE	A resolver that dies keeps its lease until it runs out; then another one gets the debt.
+ *			Everything a resolver does at Account is repeatable under the order's reserve_id.
  */
 #include "postgres.h"
 

@@ -2,9 +2,9 @@
  * rules.c
  *		What an order may be and become.
  *
- * DESIGN	Tables where the rules are data, functions where they are arithmetic. Everything is decided from
- *			the arguments, so that the same request gets the same answer on every path (single call, batch,
- *			replay) and the unit tests can visit every pair.
+ * DESIGN	Tables where the rules are data, functions where they are arithmetic. Everything is
+ *			decided from the arguments, so that the same request gets the same answer on every path
+ *			(single call, batch, replay) and the unit tests can visit every pair.
  */
 #include "rules.h"
 
@@ -35,13 +35,19 @@ static const char *const side_names[] = {NULL, "BUY", "SELL"};
 static const char *const order_type_names[] = {"MARKET", "LIMIT"};
 static const char *const time_in_force_names[] = {"DAY", "GTC", "IOC", "FOK"};
 static const char *const status_names[] = {
-	"RECEIVED", "ACCEPTED",			"SENT",		"PARTIALLY_FILLED",
-	"FILLED",	"CANCEL_REQUESTED", "CANCELED", "REJECTED",
+	"RECEIVED", "ACCEPTED",         "SENT",     "PARTIALLY_FILLED",
+	"FILLED",   "CANCEL_REQUESTED", "CANCELED", "REJECTED",
 };
 static const char *const hold_names[] = {"NONE", "HELD", "UNKNOWN", "RELEASE_DUE"};
 static const char *const event_type_names[] = {
-	NULL,		  "ORDER_ACCEPTED",			"ORDER_REJECTED", "ORDER_CANCEL_REQUESTED",
-	"ORDER_SENT", "ORDER_PARTIALLY_FILLED", "ORDER_FILLED",	  "ORDER_CANCELED",
+	NULL,
+	"ORDER_ACCEPTED",
+	"ORDER_REJECTED",
+	"ORDER_CANCEL_REQUESTED",
+	"ORDER_SENT",
+	"ORDER_PARTIALLY_FILLED",
+	"ORDER_FILLED",
+	"ORDER_CANCELED",
 	"ORDER_CANCEL_REJECTED",
 };
 static const char *const execution_type_names[] = {
@@ -53,9 +59,10 @@ static_assert(LENGTH_OF(hold_names) == HOLD_COUNT, "a name for each hold");
 static_assert(LENGTH_OF(execution_type_names) == EXECUTION_COUNT, "a name for each report");
 
 /*
- * The transition table: bit |to| of row |from|. RECEIVED is left only by settling. An exchange may fill or end
- * an order before its acknowledgement was seen here, so ACCEPTED reaches all that SENT does. While a cancel is
- * pending the order still trades: fills keep it CANCEL_REQUESTED until the exchange confirms or refuses.
+ * The transition table: bit |to| of row |from|. RECEIVED is left only by settling. An exchange may
+ * fill or end an order before its acknowledgement was seen here, so ACCEPTED reaches all that SENT
+ * does. While a cancel is pending the order still trades: fills keep it CANCEL_REQUESTED until the
+ * exchange confirms or refuses.
  */
 #define TO(status) (1u << STATUS_##status)
 
@@ -222,7 +229,10 @@ rules_transition_allowed(int from, int to)
 bool
 rules_cancel_allowed(int status)
 {
-	/* A cancel that is pending already is not asked for again, though fills keep the order in that state. */
+	/*
+	 * A cancel that is pending already is not asked for again, though fills keep the order in that
+	 * state.
+	 */
 	return status != STATUS_CANCEL_REQUESTED &&
 		   rules_transition_allowed(status, STATUS_CANCEL_REQUESTED);
 }
@@ -313,7 +323,8 @@ rules_check_instrument(const OrderRequest *request, const Instrument *instrument
 		return REASON_SYMBOL_HALTED;
 	if (request->quantity % instrument->lot != 0)
 		return REASON_QUANTITY_OFF_LOT;
-	if (is_limit && (unit_price < instrument->price_floor || unit_price > instrument->price_ceiling))
+	if (is_limit &&
+		(unit_price < instrument->price_floor || unit_price > instrument->price_ceiling))
 		return REASON_PRICE_OUTSIDE_LIMITS;
 	if (is_limit && unit_price % instrument->tick != 0)
 		return REASON_PRICE_OFF_TICK;
@@ -330,15 +341,18 @@ explain_by_instrument(Reason reason, const OrderRequest *request, const Instrume
 	switch (reason)
 	{
 		case REASON_PRICE_OFF_TICK:
-			(void) snprintf(buffer, size, "Price %" PRId64 " is not a multiple of the tick %" PRId64 ".",
+			(void) snprintf(buffer, size,
+							"Price %" PRId64 " is not a multiple of the tick %" PRId64 ".",
 							request->price, instrument->tick);
 			return true;
 		case REASON_QUANTITY_OFF_LOT:
-			(void) snprintf(buffer, size, "Quantity %" PRId64 " is not a multiple of the lot %" PRId64 ".",
+			(void) snprintf(buffer, size,
+							"Quantity %" PRId64 " is not a multiple of the lot %" PRId64 ".",
 							request->quantity, instrument->lot);
 			return true;
 		case REASON_PRICE_OUTSIDE_LIMITS:
-			(void) snprintf(buffer, size, "Price %" PRId64 " is not within %" PRId64 " to %" PRId64 ".",
+			(void) snprintf(buffer, size,
+							"Price %" PRId64 " is not within %" PRId64 " to %" PRId64 ".",
 							request->price, instrument->price_floor, instrument->price_ceiling);
 			return true;
 		case REASON_AMOUNT_OVERFLOW:
@@ -355,8 +369,8 @@ explain_by_instrument(Reason reason, const OrderRequest *request, const Instrume
 }
 
 void
-rules_explain(Reason reason, const OrderRequest *request, const Instrument *instrument, char *buffer,
-			  size_t size)
+rules_explain(Reason reason, const OrderRequest *request, const Instrument *instrument,
+			  char *buffer, size_t size)
 {
 	assert(size > 0);
 	buffer[0] = '\0';
@@ -365,7 +379,8 @@ rules_explain(Reason reason, const OrderRequest *request, const Instrument *inst
 	switch (reason)
 	{
 		case REASON_ACCOUNT_INVALID:
-			(void) snprintf(buffer, size, "Account id %" PRId64 " is not positive.", request->account_id);
+			(void) snprintf(buffer, size, "Account id %" PRId64 " is not positive.",
+							request->account_id);
 			break;
 		case REASON_KEY_INVALID:
 			(void) snprintf(buffer, size, "A key has 1 to %d printable ASCII characters.",
@@ -385,7 +400,8 @@ rules_explain(Reason reason, const OrderRequest *request, const Instrument *inst
 			(void) snprintf(buffer, size, "Time in force is DAY (0), GTC (1), IOC (2) or FOK (3).");
 			break;
 		case REASON_QUANTITY_INVALID:
-			(void) snprintf(buffer, size, "Quantity %" PRId64 " is not positive.", request->quantity);
+			(void) snprintf(buffer, size, "Quantity %" PRId64 " is not positive.",
+							request->quantity);
 			break;
 		case REASON_PRICE_INVALID:
 			(void) snprintf(buffer, size, "Price %" PRId64 " is not %s.", request->price,
@@ -454,8 +470,8 @@ rules_apply_execution(OrderStatus status, int64_t quantity, int64_t filled_quant
 		case EXECUTION_TRADE:
 			result.filled_quantity += last_quantity;
 			result.status = status_after_trade(status, result.filled_quantity, quantity);
-			result.event_type = result.status == STATUS_FILLED ? EVENT_ORDER_FILLED
-															   : EVENT_ORDER_PARTIALLY_FILLED;
+			result.event_type =
+				result.status == STATUS_FILLED ? EVENT_ORDER_FILLED : EVENT_ORDER_PARTIALLY_FILLED;
 			break;
 		case EXECUTION_CANCELED:
 		case EXECUTION_EXPIRED:

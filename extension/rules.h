@@ -1,9 +1,10 @@
 /*
  * rules.h
- *		What an order may be and become: codes, reasons, the transition table, the checks of a request.
+ *		What an order may be and become: codes, reasons, the transition table, the checks of a
+ *		request.
  *
- * Pure: no PostgreSQL, no memory, no clock. The numbers are on the wire and in the tables (DESIGN "states",
- * proto/order_event.proto) and never change their meaning.
+ * Pure: no PostgreSQL, no memory, no clock. The numbers are on the wire and in the tables (DESIGN
+ * "states", proto/order_event.proto) and never change their meaning.
  */
 #ifndef RULES_H
 #define RULES_H
@@ -102,9 +103,8 @@ typedef enum ExecutionType
 #define CODE_UNAVAILABLE 503
 
 /*
- * Why a request was refused or an order ended: X(number, name, code, message).
- * Numbers are stored in orders.reason: never reuse one. Message follows PostgreSQL's style: lower case, no
- * full stop.
+ * Why a request was refused or an order ended: X(number, name, code, message). Numbers are stored
+ * in orders.reason: never reuse one. Message follows PostgreSQL's style: lower case, no full stop.
  */
 #define REASON_TABLE(X) \
 	X(0, NONE, CODE_OK, "accepted") \
@@ -151,7 +151,9 @@ typedef enum Reason
 #undef REASON_MEMBER
 } Reason;
 
-/* The reason's name, such as "PRICE_OFF_TICK"; NULL for a number that is not in the table. Static. */
+/*
+ * The reason's name, such as "PRICE_OFF_TICK"; NULL for a number that is not in the table. Static.
+ */
 extern const char *rules_reason_name(int reason);
 
 /* The number of a reason's name; -1 when there is none. */
@@ -160,12 +162,15 @@ extern int rules_reason_number(const char *name);
 /* The business code a reason answers with; CODE_INTERNAL for a number that is not in the table. */
 extern int rules_reason_code(int reason);
 
-/* The reason in one line, PostgreSQL's message style; NULL for a number that is not in the table. Static. */
+/*
+ * The reason in one line, PostgreSQL's message style; NULL for a number that is not in the table.
+ * Static.
+ */
 extern const char *rules_reason_message(int reason);
 
 /*
- * True where an order that was never accepted may be recorded as REJECTED for this reason: what Account can
- * answer, or the lack of an answer.
+ * True where an order that was never accepted may be recorded as REJECTED for this reason: what
+ * Account can answer, or the lack of an answer.
  */
 extern bool rules_reason_rejects(int reason);
 
@@ -184,7 +189,10 @@ extern int rules_order_type_code(const char *name);
 extern int rules_time_in_force_code(const char *name);
 extern int rules_execution_type_code(const char *name);
 
-/* True when an order in |from| may become |to|: the one transition table. Codes out of range give false. */
+/*
+ * True when an order in |from| may become |to|: the one transition table. Codes out of range give
+ * false.
+ */
 extern bool rules_transition_allowed(int from, int to);
 
 /* True when the owner may ask for an order in this status to be canceled. */
@@ -208,7 +216,7 @@ typedef struct OrderRequest
 	int order_type;
 	int time_in_force;
 	int64_t quantity; /* units, > 0 */
-	int64_t price;	  /* micro-units per unit; 0 for MARKET */
+	int64_t price;    /* micro-units per unit; 0 for MARKET */
 } OrderRequest;
 
 /* The trading rules of a symbol. Prices in micro-units. */
@@ -229,16 +237,17 @@ extern bool rules_key_valid(const char *key, size_t length);
 extern Reason rules_check_request(const OrderRequest *request);
 
 /*
- * Checks a request that passed rules_check_request() against its instrument and gives what a BUY must reserve:
- * quantity x price, or quantity x ceiling for MARKET, in micro-units (for SELL the value of the order, which
- * must not overflow either). |amount| is set only with REASON_NONE.
+ * Checks a request that passed rules_check_request() against its instrument and gives what a BUY
+ * must reserve: quantity x price, or quantity x ceiling for MARKET, in micro-units (for SELL the
+ * value of the order, which must not overflow either). |amount| is set only with REASON_NONE.
  */
 extern Reason rules_check_instrument(const OrderRequest *request, const Instrument *instrument,
 									 int64_t *amount);
 
 /*
- * Explains a fault of rules_check_*() with the values at hand, as a sentence. |instrument| may be NULL where
- * the fault was found before it was read. Always terminates |buffer|; cuts what does not fit.
+ * Explains a fault of rules_check_*() with the values at hand, as a sentence. |instrument| may be
+ * NULL where the fault was found before it was read. Always terminates |buffer|; cuts what does not
+ * fit.
  */
 extern void rules_explain(Reason reason, const OrderRequest *request, const Instrument *instrument,
 						  char *buffer, size_t size);
@@ -255,8 +264,8 @@ typedef struct OrderTerms
 } OrderTerms;
 
 /*
- * The name of the first field, in the order of the message, in which a repeated request differs from the
- * recorded order; NULL when none does. Static.
+ * The name of the first field, in the order of the message, in which a repeated request differs
+ * from the recorded order; NULL when none does. Static.
  */
 extern const char *rules_first_difference(const OrderRequest *request, const OrderTerms *terms);
 
@@ -271,9 +280,10 @@ typedef struct ExecutionEffect
 } ExecutionEffect;
 
 /*
- * What a report of the exchange does to an order. |last_quantity| is what was traded by this report: > 0 for
- * TRADE, else 0. Returns REASON_NONE, REASON_EXECUTION_INVALID (quantities that cannot be) or
- * REASON_WRONG_STATE (not in the transition table); |effect| is set only with REASON_NONE.
+ * What a report of the exchange does to an order. |last_quantity| is what was traded by this
+ * report: > 0 for TRADE, else 0. Returns REASON_NONE, REASON_EXECUTION_INVALID (quantities that
+ * cannot be) or REASON_WRONG_STATE (not in the transition table); |effect| is set only with
+ * REASON_NONE.
  */
 extern Reason rules_apply_execution(OrderStatus status, int64_t quantity, int64_t filled_quantity,
 									ExecutionType type, int64_t last_quantity,

@@ -2,9 +2,9 @@
  * settings.c
  *		The settings order_service.*.
  *
- * DESIGN	One definition each, with the defaults and ranges of bounds.h. Those that size shared memory exist
- *			only in a server that preloads the library: elsewhere they could not take effect. The prefix is
- *			reserved, so that a misspelt setting is reported.
+ * DESIGN	One definition each, with the defaults and ranges of bounds.h. Those that size shared
+ *			memory exist only in a server that preloads the library: elsewhere they could not take
+ *			effect. The prefix is reserved, so that a misspelt setting is reported.
  */
 #include "postgres.h"
 
@@ -60,23 +60,24 @@ define_for_server_start(void)
 static void
 define_for_publisher(void)
 {
-	DefineCustomBoolVariable("order_service.publishing", "Publishes events; off pauses the publisher.",
-							 NULL, &settings_publishing, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("order_service.publishing",
+							 "Publishes events; off pauses the publisher.", NULL,
+							 &settings_publishing, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	define_text("order_service.kafka_brokers", "Kafka brokers to start from, host:port,...",
 				&settings_kafka_brokers, "localhost:9092", PGC_SIGHUP);
 	/* May hold a password, so it is hidden from ordinary users. */
 	DefineCustomStringVariable("order_service.kafka_options",
-							   "More librdkafka properties, as name=value separated by spaces.", NULL,
-							   &settings_kafka_options, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL,
-							   NULL);
+							   "More librdkafka properties, as name=value separated by spaces.",
+							   NULL, &settings_kafka_options, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
 	define_text("order_service.topic", "Topic of the events.", &settings_topic, "order.events",
 				PGC_SIGHUP);
-	define_number("order_service.in_flight_max", "Events produced and not yet acknowledged, at most.",
-				  &settings_in_flight_max, IN_FLIGHT_DEFAULT, IN_FLIGHT_MIN, IN_FLIGHT_MAX, PGC_SIGHUP,
-				  0);
+	define_number("order_service.in_flight_max",
+				  "Events produced and not yet acknowledged, at most.", &settings_in_flight_max,
+				  IN_FLIGHT_DEFAULT, IN_FLIGHT_MIN, IN_FLIGHT_MAX, PGC_SIGHUP, 0);
 	define_number("order_service.mark_batch", "Events marked as sent in one transaction, at most.",
-				  &settings_mark_batch, MARK_BATCH_DEFAULT, MARK_BATCH_MIN, MARK_BATCH_MAX, PGC_SIGHUP,
-				  0);
+				  &settings_mark_batch, MARK_BATCH_DEFAULT, MARK_BATCH_MIN, MARK_BATCH_MAX,
+				  PGC_SIGHUP, 0);
 	define_number("order_service.flush_interval",
 				  "How long an acknowledged event may wait to be marked as sent.",
 				  &settings_flush_interval_ms, FLUSH_INTERVAL_MS_DEFAULT, FLUSH_INTERVAL_MS_MIN,
@@ -97,12 +98,12 @@ settings_define(void)
 	if (process_shared_preload_libraries_in_progress)
 		define_for_server_start();
 	define_for_publisher();
-	define_number("order_service.idempotency_retention", "How long an idempotency key stays in use.",
-				  &settings_idempotency_retention_s, KEY_RETENTION_S_DEFAULT, KEY_RETENTION_S_MIN,
-				  INT_MAX, PGC_SUSET, GUC_UNIT_S);
+	define_number("order_service.idempotency_retention",
+				  "How long an idempotency key stays in use.", &settings_idempotency_retention_s,
+				  KEY_RETENTION_S_DEFAULT, KEY_RETENTION_S_MIN, INT_MAX, PGC_SUSET, GUC_UNIT_S);
 	define_number("order_service.received_timeout",
 				  "Age at which an order left RECEIVED is given up by claim_unsettled().",
-				  &settings_received_timeout_ms, RECEIVED_TIMEOUT_MS_DEFAULT, RECEIVED_TIMEOUT_MS_MIN,
-				  INT_MAX, PGC_SUSET, GUC_UNIT_MS);
+				  &settings_received_timeout_ms, RECEIVED_TIMEOUT_MS_DEFAULT,
+				  RECEIVED_TIMEOUT_MS_MIN, INT_MAX, PGC_SUSET, GUC_UNIT_MS);
 	MarkGUCPrefixReserved("order_service");
 }

@@ -2,12 +2,14 @@
  * settlement.c
  *		Deciding orders that were RECEIVED.
  *
- * DESIGN	Settling is conditional on the status, under the row's lock: a proxy that comes late, or twice, or
- *			after a resolver gave its order up, learns what was decided and changes nothing.
+ * DESIGN	Settling is conditional on the status, under the row's lock: a proxy that comes late, or
+ *			twice, or after a resolver gave its order up, learns what was decided and changes
+ *			nothing.
  *
- *			Abandoned orders are found by id, from a watermark below which none is RECEIVED. An id below the
- *			highest one seen may still be committed by a transaction that runs; so the highest is first kept
- *			as a candidate and becomes the watermark when all transactions of that moment have ended.
+ *			Abandoned orders are found by id, from a watermark below which none is RECEIVED. An id
+ *			below the highest one seen may still be committed by a transaction that runs; so the
+ *			highest is first kept as a candidate and becomes the watermark when all transactions of
+ *			that moment have ended.
  */
 #include "postgres.h"
 
@@ -30,16 +32,17 @@ static Statement stale_statement = {
 };
 
 static Statement advance_statement = {
-	.sql = "UPDATE order_service.watermark w SET value = n.value, candidate = n.candidate,"
-		   " candidate_xid = pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())"
-		   " FROM (SELECT coalesce((SELECT min(o.order_id) FROM order_service.orders o"
-		   " WHERE o.order_id >= l.value AND o.order_id <= l.candidate AND o.status = 0),"
-		   " l.candidate + 1) AS value,"
-		   " greatest(l.candidate, (SELECT max(o.order_id) FROM order_service.orders o)) AS candidate"
-		   " FROM (SELECT * FROM order_service.watermark"
-		   " WHERE name = 'orders' FOR UPDATE SKIP LOCKED) AS l"
-		   " WHERE pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()) >= l.candidate_xid) AS n"
-		   " WHERE w.name = 'orders' AND (w.value <> n.value OR w.candidate <> n.candidate)",
+	.sql =
+		"UPDATE order_service.watermark w SET value = n.value, candidate = n.candidate,"
+		" candidate_xid = pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())"
+		" FROM (SELECT coalesce((SELECT min(o.order_id) FROM order_service.orders o"
+		" WHERE o.order_id >= l.value AND o.order_id <= l.candidate AND o.status = 0),"
+		" l.candidate + 1) AS value,"
+		" greatest(l.candidate, (SELECT max(o.order_id) FROM order_service.orders o)) AS candidate"
+		" FROM (SELECT * FROM order_service.watermark"
+		" WHERE name = 'orders' FOR UPDATE SKIP LOCKED) AS l"
+		" WHERE pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()) >= l.candidate_xid) AS n"
+		" WHERE w.name = 'orders' AND (w.value <> n.value OR w.candidate <> n.candidate)",
 };
 
 static bool
@@ -116,7 +119,9 @@ settlement_run(const SettlementItem *items, int count, Outcome *outcomes)
 		}
 	}
 
-	/* An order settled here is recognized by its version: only settling gives it the first event. */
+	/*
+	 * An order settled here is recognized by its version: only settling gives it the first event.
+	 */
 	changed = palloc(sizeof(Order *) * Max(set.count, 1));
 	event_types = palloc(sizeof(EventType) * Max(set.count, 1));
 	for (int i = 0; i < set.count; i++)

@@ -11,19 +11,21 @@ typedef struct SettlementItem
 {
 	int64 order_id;
 	int reason; /* REASON_NONE accepts, a reason of Account rejects */
-	int hold;	/* what Account holds now: NONE or HELD when accepted, NONE or UNKNOWN when rejected */
+	int hold; /* what Account holds now: NONE or HELD when accepted, NONE or UNKNOWN when rejected */
 	bool is_incomplete;
 } SettlementItem;
 
 /*
- * Settles the orders of a batch; one outcome per item, in the same order. An order that is no longer RECEIVED is
- * left as it is: its row decides the race, and the outcome tells what it found. Runs within SPI.
+ * Settles the orders of a batch; one outcome per item, in the same order. An order that is no
+ * longer RECEIVED is left as it is: its row decides the race, and the outcome tells what it found.
+ * Runs within SPI.
  */
 extern void settlement_run(const SettlementItem *items, int count, Outcome *outcomes);
 
 /*
- * Rejects up to |limit| orders that were left RECEIVED for longer than order_service.received_timeout, and moves
- * the watermark that this search starts from. Waits for no lock. Runs within SPI.
+ * Rejects up to |limit| orders that were left RECEIVED for longer than
+ * order_service.received_timeout, and moves the watermark that this search starts from. Waits for
+ * no lock. Runs within SPI.
  */
 extern void settlement_expire(int limit);
 

@@ -2,15 +2,16 @@
  * shared.c
  *		Shared memory of the extension.
  *
- * DESIGN	Everything is sized and laid out before the first child starts, from order_service.databases and
- *			order_service.ring_size, and never moves. No pointer in it leaves the segment, and no descriptor
- *			or library handle is kept in it: after a crash another process would take them for its own.
+ * DESIGN	Everything is sized and laid out before the first child starts, from
+ *			order_service.databases and order_service.ring_size, and never moves. No pointer in it
+ *			leaves the segment, and no descriptor or library handle is kept in it: after a crash
+ *			another process would take them for its own.
  *
- * LOCKING	None but the spinlock around the error text. The ring has its own rules (ring.h); the rest are
- *			atomics.
+ * LOCKING	None but the spinlock around the error text. The ring has its own rules (ring.h); the
+ *			rest are atomics.
  *
- * FAILURE	After a crash the server creates the segment anew: the rings are empty and the publishers start by
- *			reading the table.
+ * FAILURE	After a crash the server creates the segment anew: the rings are empty and the
+ *			publishers start by reading the table.
  */
 #include "postgres.h"
 
@@ -45,8 +46,9 @@ database_names(void)
 	List *names;
 
 	if (!SplitGUCList(pstrdup(settings_databases), ',', &names))
-		ereport(FATAL, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("invalid list syntax in parameter \"%s\"", "order_service.databases")));
+		ereport(FATAL,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid list syntax in parameter \"%s\"", "order_service.databases")));
 	if (list_length(names) > DATABASES_MAX)
 		ereport(FATAL, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("too many databases in \"%s\": %d", "order_service.databases",
@@ -138,7 +140,7 @@ create_memory(void)
 	{
 		rings = (char *) CACHELINEALIGN(rings);
 		shared->channel_count = list_length(names);
-		foreach (cell, names)
+		foreach(cell, names)
 		{
 			init_channel(&shared->channels[i], lfirst(cell), (Ring *) rings);
 			rings += CACHELINEALIGN(ring_footprint(shared_ring_bytes()));

@@ -1,6 +1,7 @@
 /*
  * shared.h
- *		Shared memory: one channel per database in order_service.databases, from its backends to its publisher.
+ *		Shared memory: one channel per database in order_service.databases, from its backends to its
+ *		publisher.
  */
 #ifndef SHARED_H
 #define SHARED_H
@@ -29,17 +30,17 @@ typedef enum PublisherState
 } PublisherState;
 
 /*
- * Counters start at 0 with the server. Written by the publisher alone and read by anybody, without a lock: each
- * stands for itself.
+ * Counters start at 0 with the server. Written by the publisher alone and read by anybody, without
+ * a lock: each stands for itself.
  */
 typedef struct PublisherCounters
 {
-	pg_atomic_uint64 from_ring;	 /* events produced from a hint */
+	pg_atomic_uint64 from_ring;  /* events produced from a hint */
 	pg_atomic_uint64 from_table; /* events produced from the table */
-	pg_atomic_uint64 sent;		 /* events acknowledged and marked */
-	pg_atomic_uint64 failed;	 /* attempts that failed by the event's own fault */
-	pg_atomic_uint64 catch_ups;	 /* times the table was read because hints were missing */
-	pg_atomic_uint64 outages;	 /* times all brokers were lost */
+	pg_atomic_uint64 sent;       /* events acknowledged and marked */
+	pg_atomic_uint64 failed;     /* attempts that failed by the event's own fault */
+	pg_atomic_uint64 catch_ups;  /* times the table was read because hints were missing */
+	pg_atomic_uint64 outages;    /* times all brokers were lost */
 	pg_atomic_uint64 fatal_errors;
 	pg_atomic_uint64 in_flight; /* gauges: what the publisher holds now */
 	pg_atomic_uint64 waiting;
@@ -51,12 +52,13 @@ typedef struct PublisherCounters
 
 typedef struct Channel
 {
-	char database[NAMEDATALEN]; /* written by the postmaster before any child starts */
+	char database[NAMEDATALEN];   /* written by the postmaster before any child starts */
 	pg_atomic_uint32 database_id; /* InvalidOid until the publisher has connected */
-	pg_atomic_uint32 process;	  /* process number of the publisher, or SHARED_NO_PROCESS */
-	pg_atomic_uint32 pid;		  /* of the publisher, 0 while it does not run */
-	pg_atomic_uint32 state;		  /* PublisherState */
-	pg_atomic_uint32 is_woken;	  /* set by who sets the latch, cleared by the publisher before it looks */
+	pg_atomic_uint32 process;     /* process number of the publisher, or SHARED_NO_PROCESS */
+	pg_atomic_uint32 pid;         /* of the publisher, 0 while it does not run */
+	pg_atomic_uint32 state;       /* PublisherState */
+	pg_atomic_uint32
+		is_woken; /* set by who sets the latch, cleared by the publisher before it looks */
 	pg_atomic_uint32 must_catch_up; /* set by who knows of an event that has no hint */
 	PublisherCounters counters;
 	slock_t error_lock; /* protects error */
@@ -82,10 +84,15 @@ extern int shared_channel_count(void);
 /* A channel by number, in the order of order_service.databases. */
 extern Channel *shared_channel(int number);
 
-/* The channel of this backend's database; NULL when it has no publisher, or none that has connected yet. */
+/*
+ * The channel of this backend's database; NULL when it has no publisher, or none that has connected
+ * yet.
+ */
 extern Channel *shared_own_channel(void);
 
-/* Wakes the publisher unless somebody has. No allocation, no error: may be called after a commit. */
+/*
+ * Wakes the publisher unless somebody has. No allocation, no error: may be called after a commit.
+ */
 extern void shared_wake(Channel *channel);
 
 /* Tells the publisher to read the table, and wakes it. Likewise. */

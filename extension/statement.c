@@ -2,9 +2,10 @@
  * statement.c
  *		SQL statements with kept plans.
  *
- * DESIGN	Generic plans only: the array parameters would make every custom plan look different, and planning
- *			costs more than running. What the planner must not decide by statistics is fixed by the settings
- *			of the SQL functions (order_service--*.sql) and of the publisher's session.
+ * DESIGN	Generic plans only: the array parameters would make every custom plan look different,
+ *			and planning costs more than running. What the planner must not decide by statistics is
+ *			fixed by the settings of the SQL functions (order_service--*.sql) and of the publisher's
+ *			session.
  */
 #include "postgres.h"
 
@@ -21,8 +22,8 @@ prepare(Statement *statement)
 	SPIPlanPtr plan;
 
 	Assert(statement->parameter_count <= STATEMENT_PARAMETERS_MAX);
-	plan = SPI_prepare_cursor(statement->sql, statement->parameter_count, statement->parameter_types,
-							  CURSOR_OPT_GENERIC_PLAN);
+	plan = SPI_prepare_cursor(statement->sql, statement->parameter_count,
+							  statement->parameter_types, CURSOR_OPT_GENERIC_PLAN);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare \"%s\": %s", statement->sql,
 			 SPI_result_code_string(SPI_result));

@@ -1,6 +1,7 @@
 /*
  * statement.h
- *		SQL statements with plans that are kept for the life of the backend, and the arrays they take.
+ *		SQL statements with plans that are kept for the life of the backend, and the arrays they
+ *		take.
  */
 #ifndef STATEMENT_H
 #define STATEMENT_H
@@ -10,8 +11,9 @@
 #define STATEMENT_PARAMETERS_MAX 16
 
 /*
- * One SQL text and, once it was used, its plan. Define it static and constant but for the plan. Names in the
- * text are schema-qualified; the plan is re-made by the server when an object it uses changes.
+ * One SQL text and, once it was used, its plan. Define it static and constant but for the plan.
+ * Names in the text are schema-qualified; the plan is re-made by the server when an object it uses
+ * changes.
  */
 typedef struct Statement
 {
@@ -22,8 +24,8 @@ typedef struct Statement
 } Statement;
 
 /*
- * Runs a statement within SPI_connect() .. SPI_finish(), with a new snapshot. No parameter is NULL. The result
- * is in SPI_tuptable, the number of rows is returned. Errors are raised.
+ * Runs a statement within SPI_connect() .. SPI_finish(), with a new snapshot. No parameter is NULL.
+ * The result is in SPI_tuptable, the number of rows is returned. Errors are raised.
  */
 extern uint64 statement_run(Statement *statement, const Datum *values);
 

@@ -2,8 +2,8 @@
  * stats.c
  *		What the publishers are doing, for the view order_service.stats.
  *
- * DESIGN	Reads shared memory without a lock: each figure is right, figures of one row may be of slightly
- *			different moments.
+ * DESIGN	Reads shared memory without a lock: each figure is right, figures of one row may be of
+ *			slightly different moments.
  */
 #include "postgres.h"
 
@@ -22,8 +22,8 @@ static const char *
 state_name(uint32 state)
 {
 	static const char *const names[] = {
-		[PUBLISHER_STOPPED] = "STOPPED",	 [PUBLISHER_ABSENT] = "ABSENT",
-		[PUBLISHER_PAUSED] = "PAUSED",		 [PUBLISHER_CATCHING_UP] = "CATCHING_UP",
+		[PUBLISHER_STOPPED] = "STOPPED",     [PUBLISHER_ABSENT] = "ABSENT",
+		[PUBLISHER_PAUSED] = "PAUSED",       [PUBLISHER_CATCHING_UP] = "CATCHING_UP",
 		[PUBLISHER_STREAMING] = "STREAMING", [PUBLISHER_BACKING_OFF] = "BACKING_OFF",
 		[PUBLISHER_DRAINING] = "DRAINING",
 	};
@@ -31,7 +31,10 @@ state_name(uint32 state)
 	return state < lengthof(names) ? names[state] : "UNKNOWN";
 }
 
-/* The upper bound, in milliseconds, of the bucket that the quantile falls into; false without a sample. */
+/*
+ * The upper bound, in milliseconds, of the bucket that the quantile falls into; false without a
+ * sample.
+ */
 static bool
 latency_quantile(PublisherCounters *counters, double quantile, double *latency_ms)
 {

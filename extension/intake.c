@@ -2,15 +2,15 @@
  * intake.c
  *		How the publisher learns of events.
  *
- * DESIGN	The ring is read first: it is fast and has everything in normal running. The table is read
- *			for gaps only (gaps.h). At the start everything from the saved low-water mark is one gap;
- *			so are the events that a full ring could not take. What rolled back or has not committed
- *			yet leaves gaps in normal running too, and the table is asked about them when no
- *			transaction can decide them any more.
+ * DESIGN	The ring is read first: it is fast and has everything in normal running. The table is
+ *			read for gaps only (gaps.h). At the start everything from the saved low-water mark is
+ *			one gap; so are the events that a full ring could not take. What rolled back or has not
+ *			committed yet leaves gaps in normal running too, and the table is asked about them when
+ *			no transaction can decide them any more.
  *
- *			An event is offered only when its commit is on disk: a crash must not leave Kafka with an
- *			order that the database lost. Hints carry the position of their commit; for rows, all that
- *			a snapshot shows is flushed.
+ *			An event is offered only when its commit is on disk: a crash must not leave Kafka with
+ *			an order that the database lost. Hints carry the position of their commit; for rows, all
+ *			that a snapshot shows is flushed.
  */
 #include "postgres.h"
 

@@ -33,8 +33,8 @@ extern bool intake_read_ring(Intake *intake);
 
 /*
  * One step of looking up gaps: a page of the table, in a transaction of its own, when somebody said
- * that hints are missing, when the horizon of a gap has passed, or when the safety pass is due. True
- * when there may be more to do at once.
+ * that hints are missing, when the horizon of a gap has passed, or when the safety pass is due.
+ * True when there may be more to do at once.
  */
 extern bool intake_read_table(Intake *intake, TimestampTz now);
 

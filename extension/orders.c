@@ -44,14 +44,14 @@ static Statement insert_statement = {
 };
 
 static Statement update_statement = {
-	.sql =
-		"UPDATE order_service.orders o"
-		" SET filled_quantity = u.filled_quantity, last_event_id = u.last_event_id,"
-		" updated_at = pg_catalog.now(), order_version = u.order_version, code = u.code,"
-		" status = u.status, hold = u.hold, reason = u.reason"
-		" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)"
-		" AS u (order_id, filled_quantity, last_event_id, order_version, code, status, hold, reason)"
-		" WHERE o.order_id = u.order_id",
+	.sql = "UPDATE order_service.orders o"
+		   " SET filled_quantity = u.filled_quantity, last_event_id = u.last_event_id,"
+		   " updated_at = pg_catalog.now(), order_version = u.order_version, code = u.code,"
+		   " status = u.status, hold = u.hold, reason = u.reason"
+		   " FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)"
+		   " AS u (order_id, filled_quantity, last_event_id, order_version, code, status,"
+		   " hold, reason)"
+		   " WHERE o.order_id = u.order_id",
 	.parameter_count = 8,
 	.parameter_types = {INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, INT2ARRAYOID,
 						INT2ARRAYOID, INT2ARRAYOID, INT2ARRAYOID},

@@ -22,25 +22,26 @@
 #include "statement.h"
 
 static Statement append_statement = {
-	.sql =
-		"INSERT INTO order_service.outbox"
-		" (event_id, previous_event_id, order_id, account_id, created_at, order_version, event_type,"
-		" payload)"
-		" SELECT u.event_id, u.previous_event_id, u.order_id, u.account_id, pg_catalog.now(),"
-		" u.order_version, u.event_type, u.payload"
-		" FROM unnest($1, $2, $3, $4, $5, $6, $7)"
-		" AS u (event_id, previous_event_id, order_id, account_id, order_version, event_type, payload)",
+	.sql = "INSERT INTO order_service.outbox"
+		   " (event_id, previous_event_id, order_id, account_id, created_at, order_version,"
+		   " event_type,"
+		   " payload)"
+		   " SELECT u.event_id, u.previous_event_id, u.order_id, u.account_id, pg_catalog.now(),"
+		   " u.order_version, u.event_type, u.payload"
+		   " FROM unnest($1, $2, $3, $4, $5, $6, $7)"
+		   " AS u (event_id, previous_event_id, order_id, account_id, order_version, event_type,"
+		   " payload)",
 	.parameter_count = 7,
 	.parameter_types = {INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID,
 						INT2ARRAYOID, BYTEAARRAYOID},
 };
 
 static Statement read_statement = {
-	.sql =
-		"SELECT event_id, status, previous_event_id, order_id, order_version, event_type, created_at,"
-		" coalesce(next_attempt_at, '-infinity'), CASE WHEN status = 0 THEN payload END"
-		" FROM order_service.outbox WHERE event_id >= $1 AND event_id < $2"
-		" ORDER BY event_id LIMIT $3",
+	.sql = "SELECT event_id, status, previous_event_id, order_id, order_version, event_type,"
+		   " created_at,"
+		   " coalesce(next_attempt_at, '-infinity'), CASE WHEN status = 0 THEN payload END"
+		   " FROM order_service.outbox WHERE event_id >= $1 AND event_id < $2"
+		   " ORDER BY event_id LIMIT $3",
 	.parameter_count = 3,
 	.parameter_types = {INT8OID, INT8OID, INT4OID},
 };

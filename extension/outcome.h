@@ -9,8 +9,7 @@
 
 typedef struct Outcome
 {
-	int16
-		code; /* business code; CODE_OK where the command was carried out, now or by the first request */
+	int16 code; /* CODE_OK where the command was carried out, now or by the first request */
 	Reason reason;
 	char *detail;       /* sentence for people, or NULL */
 	bool is_recorded;   /* false: refused, nothing was stored and the key stays unused */

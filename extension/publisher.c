@@ -3,8 +3,8 @@
  *		The background worker that publishes the outbox of one database to Kafka.
  *
  * DESIGN	One process owns both ways an event can come (intake.h) and what is in hand
- *			(delivery.h), so neither way can repeat or overtake the other. Each turn of the loop does a
- *			bounded piece of everything:
+ *			(delivery.h), so neither way can repeat or overtake the other. Each turn of the loop
+ *			does a bounded piece of everything:
  *
  *				reports of the producer -> hints of the ring -> a page of the table -> marks -> wait
  *

@@ -41,7 +41,8 @@ static Statement advance_statement = {
 		" greatest(l.candidate, (SELECT max(o.order_id) FROM order_service.orders o)) AS candidate"
 		" FROM (SELECT * FROM order_service.watermark"
 		" WHERE name = 'orders' FOR UPDATE SKIP LOCKED) AS l"
-		" WHERE pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()) >= l.candidate_xid) AS n"
+		" WHERE pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())"
+		" >= l.candidate_xid) AS n"
 		" WHERE w.name = 'orders' AND (w.value <> n.value OR w.candidate <> n.candidate)",
 };
 

@@ -11,7 +11,7 @@ typedef struct SettlementItem
 {
 	int64 order_id;
 	int reason; /* REASON_NONE accepts, a reason of Account rejects */
-	int hold; /* what Account holds now: NONE or HELD when accepted, NONE or UNKNOWN when rejected */
+	int hold;   /* NONE or HELD when accepted, NONE or UNKNOWN when rejected */
 	bool is_incomplete;
 } SettlementItem;
 

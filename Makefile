@@ -1,0 +1,122 @@
+# The one entry to everything: `make help`.
+#
+# Servers, private PostgreSQL and Kafka are sandbox/stack.py's business; how the extension is compiled is
+# extension/Makefile's. This file only says what belongs together.
+
+SHELL = /bin/bash
+.DEFAULT_GOAL = help
+# The order of prerequisites matters: first the packages, then the build.
+.NOTPARALLEL:
+
+# PG_CONFIG chooses the PostgreSQL that everything is built for and tested with.
+PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
+export PG_CONFIG
+ifeq ($(origin CC),default)
+CC = gcc
+endif
+CLANG = clang-14
+
+# Debian's own python3: the packages that `make deps` installs are its, whatever else is first in PATH.
+PYTHON = /usr/bin/python3
+export PYTHONDONTWRITEBYTECODE = 1
+STACK = $(PYTHON) sandbox/stack.py
+
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+
+# Expanded when used, not when read: on a bare machine there is no pg_config before `make deps`.
+pg_major = $(shell $(PG_CONFIG) --version | sed -E 's/[^0-9]*([0-9]+).*/\1/')
+pgxs_tests = $(abspath $(dir $(shell $(PG_CONFIG) --pgxs))../test)
+build_directory = build/$(1)-pg$(pg_major)
+# $(call compile,compiler,targets and variables); V=1 shows the commands.
+compile = mkdir -p $(call build_directory,$(1)) && $(MAKE) $(if $(V),,-s) --no-print-directory -j$$(nproc) \
+	-C $(call build_directory,$(1)) -f $(CURDIR)/extension/Makefile CC=$(1) $(2)
+
+sql_tests = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
+isolation_tests = $(patsubst test/isolation/specs/%.spec,%,$(sort $(wildcard test/isolation/specs/*.spec)))
+# Empty --bindir= means psql from PATH, where with-postgres puts the private one.
+regress_options = --bindir= --outputdir=$(CURDIR)/build/$@ --dbname=$@_regression
+show_differences = { cat build/$@/regression.diffs 2>/dev/null; exit 1; }
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+##: setting up and building
+
+.PHONY: deps build build-clang private install
+deps: ## Install what is missing: Debian packages and the Kafka broker's jars
+	@sandbox/deps.sh
+
+build: ## Compile the extension (CC=, PG_CONFIG=; V=1 shows the commands)
+	@$(call compile,$(CC),all)
+
+build-clang: ## Compile the extension with the second compiler
+	@$(call compile,$(CLANG),all)
+
+private: build ## Install the extension into the sandbox's own PostgreSQL
+	@prefix=$$($(STACK) prefix) && umask 022 && $(call compile,$(CC),install DESTDIR="$$prefix")
+
+install: build ## Install the extension into the PostgreSQL of PG_CONFIG (as its owner, usually root)
+	@$(call compile,$(CC),install)
+
+##: running
+
+.PHONY: demo up down status bench
+demo: deps private ## Show everything once: orders in SQL, events in Kafka
+	@$(PYTHON) sandbox/demo.py
+
+up: deps private ## Start PostgreSQL and Kafka and leave them running; then: . .run/env; psql
+	@$(STACK) up
+
+down: ## Stop what `make up` started and discard its data
+	@$(STACK) down
+
+status: ## Say what runs
+	@$(STACK) status
+
+bench: deps private ## Measure (BENCH_ARGS=)
+	@$(PYTHON) test/bench/bench.py $(BENCH_ARGS)
+
+##: testing
+
+.PHONY: check lint unit installcheck prove isolation system
+check: ## Everything, from nothing: deps, both compilers, lint and all test suites
+	@sandbox/check.sh
+
+lint: ## Check the layers, sizes and style of the sources
+	@$(PYTHON) test/lint.py
+
+unit: ## Unit tests, without a server, under ASan and UBSan
+	@$(MAKE) --no-print-directory -C test/unit check
+
+installcheck: private ## The pgTAP suite, compared with expected/ by pg_regress
+	@rm -rf build/$@ && mkdir -p build/$@
+	@$(STACK) with-postgres -- $(pgxs_tests)/regress/pg_regress $(regress_options) \
+		--inputdir=$(CURDIR) $(or $(sql_tests),$(error no test in sql/)) || $(show_differences)
+
+prove: private ## The same pgTAP suite, read by pg_prove
+	@$(STACK) with-postgres -- bash -c 'createdb $@_regression && pg_prove -d $@_regression $(sort $(wildcard sql/*.sql))'
+
+isolation: private ## Concurrent sessions, by pg_isolation_regress
+	@rm -rf build/$@ && mkdir -p build/$@
+	@$(STACK) with-postgres -- $(pgxs_tests)/isolation/pg_isolation_regress $(regress_options) \
+		--inputdir=$(CURDIR)/test/isolation $(or $(isolation_tests),$(error no test in test/isolation/specs/)) \
+		|| $(show_differences)
+
+system: private ## Whole systems: real servers, crashes, outages (PYTEST_ARGS=)
+	@$(PYTHON) -m pytest -p no:cacheprovider -q test/system $(PYTEST_ARGS)
+
+##: housekeeping
+
+.PHONY: format clean
+format: ## Format our C files with clang-format
+	@find extension proto proxy client test -name '*.[ch]' ! -name '*.pb-c.[ch]' 2>/dev/null \
+		| xargs -r clang-format-14 -i --style=file
+
+clean: ## Take the sandbox down; remove it and all build products
+	@if [ -d .run ]; then $(STACK) clean; fi
+	@if [ -f test/unit/Makefile ]; then $(MAKE) --no-print-directory -C test/unit clean; fi
+	rm -rf build results regression.diffs regression.out
+	find extension proto sandbox test -name '*.[od]' -delete -o -name '*.so' -delete -o -name '*.pb-c.[ch]' -delete
+	find sandbox test -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,205 @@
+"""Fixtures of the system tests: real PostgreSQL and Kafka from sandbox/stack.py, one topic per test.
+
+kafka           the broker of the session; whatever a test does to it, the next test finds it running
+topic           a fresh topic with three partitions, named after the test
+make_postgres   function: a started cluster of the test's own, with the database `orders` and the extension
+make_shared_postgres   the same, for the whole test module
+postgres        make_postgres() with the defaults
+read_topic      function: all records of a topic up to its current end
+wait_until      function: poll a condition; also `from stack import wait_until`
+When a test fails, the last lines of the servers' logs are in its report.
+"""
+
+import re
+import sys
+import uuid
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "sandbox"))
+
+import stack  # noqa: E402 (found only through the line above)
+
+READ_SECONDS_MAX = 30
+TEST_SECONDS_MAX = 300
+LOG_LINES = 40
+
+# headers: a list of (name, bytes) in the record's order; header(name) is the first of that name, decoded.
+Record = namedtuple("Record", "partition offset key value headers timestamp_ms")
+Record.header = lambda self, name: next((value.decode() for key, value in self.headers if key == name), None)
+
+_servers = {}
+
+
+def pytest_configure():
+    # Without this, SIGTERM (a CI job's time limit) would end us before the fixtures can clean up.
+    stack.exit_on_signals()
+
+
+def pytest_collection_modifyitems(items):
+    """A test that hangs must fail by itself: a CI job that is killed leaves no report."""
+    for item in items:
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TEST_SECONDS_MAX))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport():
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for name, server in _servers.items():
+            report.sections.append((f"last lines of the log of {name}", server.log_tail(LOG_LINES)))
+
+
+@pytest.fixture(scope="session")
+def scratch():
+    """The directory of this session."""
+    stack.require_extension()
+    with stack.Scratch("system") as directory:
+        yield directory
+
+
+@pytest.fixture(scope="session")
+def kafka(scratch):
+    """The broker: .bootstrap, .create_topic(), .stop(), .start(), .kill9(), .freeze(), .thaw()."""
+    with stack.Kafka(scratch / "kafka") as broker:
+        _servers["kafka"] = broker
+        yield broker
+        del _servers["kafka"]
+
+
+@pytest.fixture(autouse=True)
+def kafka_after_test():
+    """Repair the broker after a test that froze, stopped or killed it."""
+    yield
+    broker = _servers.get("kafka")
+    if broker is not None:
+        broker.thaw()
+        if not broker.is_running:
+            broker.start()
+
+
+@pytest.fixture
+def topic(kafka, request):
+    """The name of a topic that only this test uses."""
+    readable = re.sub(r"[^A-Za-z0-9]+", "_", request.node.name)[:80].strip("_")
+    return kafka.create_topic(f"{readable}.{uuid.uuid4().hex[:8]}", partitions=3)
+
+
+def _postgres_factory(scratch, name):
+    """A context-free factory and the function that removes what it made."""
+    made = []
+
+    def make(preload=True, settings=None, kafka=None, topic=None, start=True, extension=True):
+        """Make a cluster.
+
+        preload    load the extension at server start; without it there is no worker
+        kafka      the broker the publisher is told (none: it has no address)
+        topic      the topic it publishes to (none: the extension's default)
+        settings   more configuration parameters
+        start      start it and create the database `orders`, and in it, unless extension=False, the extension
+        """
+        values = dict(settings or {})
+        if topic is not None:
+            values["order_service.topic"] = topic
+        label = f"{name}-{len(made) + 1}"
+        brokers = kafka.bootstrap if kafka is not None else ""
+        server = stack.Postgres(scratch / f"{label}-{uuid.uuid4().hex[:8]}", preload, values, brokers)
+        made.append((label, server))
+        _servers[label] = server
+        if start:
+            server.start()
+            server.create_database(extension=extension)
+        return server
+
+    def remove_all():
+        for label, server in made:
+            server.remove()
+            _servers.pop(label, None)
+
+    return make, remove_all
+
+
+@pytest.fixture
+def make_postgres(scratch):
+    """make_postgres(preload=True, settings=None, kafka=None, topic=None, start=True, extension=True) -> Postgres"""
+    make, remove_all = _postgres_factory(scratch, "postgres")
+    yield make
+    remove_all()
+
+
+@pytest.fixture(scope="module")
+def make_shared_postgres(scratch):
+    """As make_postgres; what it makes lives until the end of the test module."""
+    make, remove_all = _postgres_factory(scratch, "shared-postgres")
+    yield make
+    remove_all()
+
+
+@pytest.fixture
+def postgres(make_postgres, kafka, topic):
+    """A cluster of this test's own that publishes to this test's topic."""
+    return make_postgres(kafka=kafka, topic=topic)
+
+
+@pytest.fixture
+def read_topic(kafka):
+    """read_topic(topic) -> [Record]: everything up to the end the topic has now, by partition and offset."""
+    from confluent_kafka import Consumer, TopicPartition
+
+    def read(topic):
+        consumer = Consumer(
+            {
+                "bootstrap.servers": kafka.bootstrap,
+                # No group takes part: partitions are assigned by hand, and nothing is committed.
+                "group.id": f"read-{uuid.uuid4().hex}",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "error",
+                "enable.partition.eof": False,
+                "log_level": 0,
+                # Lost connections are repaired by the client itself; what cannot be read shows as a late end.
+                "error_cb": lambda error: None,
+            }
+        )
+        try:
+            return _read_to_end(consumer, topic, kafka.offsets(topic), TopicPartition)
+        finally:
+            consumer.close()
+
+    return read
+
+
+def _read_to_end(consumer, topic, offsets, topic_partition):
+    ends = {number: end for number, (first, end) in offsets.items() if end > first}
+    starts = [topic_partition(topic, number, offsets[number][0]) for number in ends]
+    consumer.assign(starts)
+    records, positions = [], {}
+
+    def is_at_end():
+        for message in consumer.consume(1000, timeout=0.05):
+            if message.error():
+                raise AssertionError(f"reading {topic}: {message.error()}")
+            if message.offset() < ends[message.partition()]:
+                records.append(_record(message))
+        # The position counts, not the last record: a transaction marker takes an offset and is never delivered.
+        positions.update((p.partition, p.offset) for p in consumer.position(starts))
+        return all(positions[number] >= end for number, end in ends.items())
+
+    if starts:
+        stack.wait_until(is_at_end, READ_SECONDS_MAX, f"end of topic {topic}")
+    return sorted(records, key=lambda record: (record.partition, record.offset))
+
+
+def _record(message):
+    key = message.key().decode() if message.key() is not None else None
+    headers = message.headers() or []
+    return Record(message.partition(), message.offset(), key, message.value(), headers, message.timestamp()[1])
+
+
+@pytest.fixture
+def wait_until():
+    """wait_until(predicate, seconds, what): the predicate's value once it is true; TimeoutError if it never is."""
+    return stack.wait_until

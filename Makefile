@@ -85,6 +85,7 @@ check: ## Everything, from nothing: deps, both compilers, lint and all test suit
 	@sandbox/check.sh
 
 lint: ## Check the layers, sizes and style of the sources
+	@$(PYTHON) -m pytest -p no:cacheprovider -q test/lint_test.py
 	@$(PYTHON) test/lint.py
 
 unit: ## Unit tests, without a server, under ASan and UBSan

@@ -15,7 +15,8 @@
 
 static Statement add_statement = {
 	.sql = "INSERT INTO order_service.hold_debt (order_id, due_at)"
-		   " SELECT u.order_id, pg_catalog.now() FROM unnest($1) AS u (order_id)",
+		   " SELECT u.order_id, pg_catalog.now() FROM %s",
+	.columns = "order_id",
 	.parameter_count = 1,
 	.parameter_types = {INT8ARRAYOID},
 };
@@ -53,7 +54,7 @@ debts_add(const int64 *order_ids, int count)
 	if (count == 0)
 		return;
 	values[0] = statement_int64_array(order_ids, count);
-	(void) statement_run(&add_statement, values);
+	(void) statement_run_rows(&add_statement, values, count);
 }
 
 int

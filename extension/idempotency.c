@@ -25,9 +25,9 @@ static Statement claim_statement = {
 	.sql = "INSERT INTO order_service.idempotency_key"
 		   " (account_id, key, order_id, command, created_at)"
 		   " SELECT u.account_id, u.key, u.order_id, $4, pg_catalog.now()"
-		   " FROM unnest($1, $2, $3) AS u (account_id, key, order_id)"
-		   " ON CONFLICT (account_id, key) DO NOTHING"
+		   " FROM %s ON CONFLICT (account_id, key) DO NOTHING"
 		   " RETURNING account_id, key",
+	.columns = "account_id, key, order_id",
 	.parameter_count = 4,
 	.parameter_types = {INT8ARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT2OID},
 };
@@ -35,22 +35,22 @@ static Statement claim_statement = {
 static Statement take_over_statement = {
 	.sql = "UPDATE order_service.idempotency_key k"
 		   " SET order_id = u.order_id, command = $4, created_at = pg_catalog.now()"
-		   " FROM unnest($1, $2, $3) AS u (account_id, key, order_id)"
-		   " WHERE k.account_id = u.account_id AND k.key = u.key COLLATE \"C\""
+		   " FROM %s WHERE k.account_id = u.account_id AND k.key = u.key COLLATE \"C\""
 		   " AND k.created_at < pg_catalog.now() - pg_catalog.make_interval(secs => $5)"
 		   " RETURNING k.account_id, k.key",
+	.columns = "account_id, key, order_id",
 	.parameter_count = 5,
 	.parameter_types = {INT8ARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT2OID, FLOAT8OID},
 };
 
 static Statement find_statement = {
-	.sql = "SELECT u.position, k.command, k.order_id,"
-		   " k.created_at < pg_catalog.now() - pg_catalog.make_interval(secs => $3)"
-		   " FROM unnest($1, $2) WITH ORDINALITY AS u (account_id, key, position)"
-		   " JOIN order_service.idempotency_key k"
+	.sql = "SELECT u.number, k.command, k.order_id,"
+		   " k.created_at < pg_catalog.now() - pg_catalog.make_interval(secs => $4)"
+		   " FROM %s JOIN order_service.idempotency_key k"
 		   " ON k.account_id = u.account_id AND k.key = u.key COLLATE \"C\"",
-	.parameter_count = 3,
-	.parameter_types = {INT8ARRAYOID, TEXTARRAYOID, FLOAT8OID},
+	.columns = "account_id, key, number",
+	.parameter_count = 4,
+	.parameter_types = {INT8ARRAYOID, TEXTARRAYOID, INT8ARRAYOID, FLOAT8OID},
 };
 
 static int
@@ -137,7 +137,7 @@ insert_keys(KeyClaim **claims, int count, Command command)
 		return;
 	key_parameters(claims, count, values);
 	values[3] = Int16GetDatum(command);
-	mark_returned(claims, count, statement_run(&claim_statement, values));
+	mark_returned(claims, count, statement_run_rows(&claim_statement, values, count));
 }
 
 /* Claims keys that were found expired, unless somebody else has by now. */
@@ -151,29 +151,29 @@ take_over_keys(KeyClaim **claims, int count, Command command)
 	key_parameters(claims, count, values);
 	values[3] = Int16GetDatum(command);
 	values[4] = Float8GetDatum(settings_idempotency_retention_s);
-	mark_returned(claims, count, statement_run(&take_over_statement, values));
+	mark_returned(claims, count, statement_run_rows(&take_over_statement, values, count));
 }
 
 void
 idempotency_find(KeyClaim **claims, int count)
 {
-	Datum values[3];
+	int64 *numbers = palloc(sizeof(int64) * Max(count, 1));
+	Datum values[4];
 	uint64 rows;
 
 	if (count == 0)
 		return;
+	for (int i = 0; i < count; i++)
+		numbers[i] = i;
 	key_parameters(claims, count, values);
-	values[2] = Float8GetDatum(settings_idempotency_retention_s);
-	rows = statement_run(&find_statement, values);
+	values[2] = statement_int64_array(numbers, count);
+	values[3] = Float8GetDatum(settings_idempotency_retention_s);
+	rows = statement_run_rows(&find_statement, values, count);
 	for (uint64 row = 0; row < rows; row++)
 	{
-		int64 position = statement_int64(row, 1);
-		KeyClaim *claim;
+		KeyClaim *claim = claims[statement_int64(row, 1)];
 		bool is_null;
 
-		if (position < 1 || position > count)
-			elog(ERROR, "idempotency key found at position " INT64_FORMAT, position);
-		claim = claims[position - 1];
 		claim->found_command = statement_int16(row, 2);
 		claim->found_order_id = statement_int64(row, 3);
 		claim->is_expired = DatumGetBool(

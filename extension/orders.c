@@ -33,10 +33,9 @@ static Statement insert_statement = {
 		" u.time_in_force, u.status, 0, u.currency, u.symbol,"
 		" CASE WHEN u.reserve_amount > 0"
 		" THEN (SELECT i.reserve_prefix FROM order_service.identity i) || '-' || u.order_id END"
-		" FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
-		" AS u (order_id, account_id, quantity, price, reserve_amount, last_event_id,"
-		" order_version, code, side, order_type, time_in_force, status, currency, symbol)"
-		" RETURNING o.order_id, o.reserve_id",
+		" FROM %s RETURNING o.order_id, o.reserve_id",
+	.columns = "order_id, account_id, quantity, price, reserve_amount, last_event_id,"
+			   " order_version, code, side, order_type, time_in_force, status, currency, symbol",
 	.parameter_count = 14,
 	.parameter_types = {INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
 						INT8ARRAYOID, INT4ARRAYOID, INT2ARRAYOID, INT2ARRAYOID, INT2ARRAYOID,
@@ -48,10 +47,9 @@ static Statement update_statement = {
 		   " SET filled_quantity = u.filled_quantity, last_event_id = u.last_event_id,"
 		   " updated_at = pg_catalog.now(), order_version = u.order_version, code = u.code,"
 		   " status = u.status, hold = u.hold, reason = u.reason"
-		   " FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)"
-		   " AS u (order_id, filled_quantity, last_event_id, order_version, code, status,"
-		   " hold, reason)"
-		   " WHERE o.order_id = u.order_id",
+		   " FROM %s WHERE o.order_id = u.order_id",
+	.columns = "order_id, filled_quantity, last_event_id, order_version, code, status, hold,"
+			   " reason",
 	.parameter_count = 8,
 	.parameter_types = {INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, INT2ARRAYOID,
 						INT2ARRAYOID, INT2ARRAYOID, INT2ARRAYOID},
@@ -143,7 +141,7 @@ orders_insert(Order **orders, int count)
 	values[11] = INT16_FIELD(status);
 	values[12] = TEXT_FIELD(currency);
 	values[13] = TEXT_FIELD(symbol);
-	rows = statement_run(&insert_statement, values);
+	rows = statement_run_rows(&insert_statement, values, count);
 	if (rows != (uint64) count)
 		elog(ERROR, "%d orders were inserted as " UINT64_FORMAT, count, rows);
 	for (int i = 0; i < count; i++)
@@ -170,7 +168,7 @@ orders_update(Order **orders, int count)
 	values[5] = INT16_FIELD(status);
 	values[6] = INT16_FIELD(hold);
 	values[7] = INT16_FIELD(reason);
-	rows = statement_run(&update_statement, values);
+	rows = statement_run_rows(&update_statement, values, count);
 	if (rows != (uint64) count)
 		elog(ERROR, "%d orders were updated as " UINT64_FORMAT, count, rows);
 	for (int i = 0; i < count; i++)

@@ -28,9 +28,9 @@ static Statement append_statement = {
 		   " payload)"
 		   " SELECT u.event_id, u.previous_event_id, u.order_id, u.account_id, pg_catalog.now(),"
 		   " u.order_version, u.event_type, u.payload"
-		   " FROM unnest($1, $2, $3, $4, $5, $6, $7)"
-		   " AS u (event_id, previous_event_id, order_id, account_id, order_version, event_type,"
-		   " payload)",
+		   " FROM %s",
+	.columns = "event_id, previous_event_id, order_id, account_id, order_version, event_type,"
+			   " payload",
 	.parameter_count = 7,
 	.parameter_types = {INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID,
 						INT2ARRAYOID, BYTEAARRAYOID},
@@ -145,7 +145,7 @@ outbox_append(const OutboxEvent *events, int count)
 	values[4] = statement_int32_array(versions, count);
 	values[5] = statement_int16_array(types, count);
 	values[6] = statement_datum_array(payloads, count, BYTEAOID);
-	(void) statement_run(&append_statement, values);
+	(void) statement_run_rows(&append_statement, values, count);
 	remember(events, count);
 }
 

@@ -10,39 +10,102 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "lib/stringinfo.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
 #include "statement.h"
 
-static void
-prepare(Statement *statement)
+static SPIPlanPtr
+prepare(Statement *statement, const char *sql)
 {
 	SPIPlanPtr plan;
 
 	Assert(statement->parameter_count <= STATEMENT_PARAMETERS_MAX);
-	plan = SPI_prepare_cursor(statement->sql, statement->parameter_count,
-							  statement->parameter_types, CURSOR_OPT_GENERIC_PLAN);
+	plan = SPI_prepare_cursor(sql, statement->parameter_count, statement->parameter_types,
+							  CURSOR_OPT_GENERIC_PLAN);
 	if (plan == NULL)
-		elog(ERROR, "could not prepare \"%s\": %s", statement->sql,
-			 SPI_result_code_string(SPI_result));
+		elog(ERROR, "could not prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
 	if (SPI_keepplan(plan) != 0)
-		elog(ERROR, "could not keep the plan of \"%s\"", statement->sql);
-	statement->plan = plan;
+		elog(ERROR, "could not keep the plan of \"%s\"", sql);
+	return plan;
+}
+
+/* The rows of the array parameters: a function scan, or for one row, plain expressions. */
+static char *
+row_source(const Statement *statement, bool is_one)
+{
+	StringInfoData source;
+	char *names = pstrdup(statement->columns);
+	char *rest = names;
+	char *name;
+	int number = 1;
+
+	initStringInfo(&source);
+	appendStringInfoString(&source, is_one ? "(SELECT " : "unnest(");
+	while ((name = strsep(&rest, ",")) != NULL)
+	{
+		if (is_one)
+			appendStringInfo(&source, "%s($%d)[1] AS %s", number > 1 ? ", " : "", number, name);
+		else
+			appendStringInfo(&source, "%s$%d", number > 1 ? ", " : "", number);
+		number++;
+	}
+	if (is_one)
+		appendStringInfoString(&source, ") AS u");
+	else
+		appendStringInfo(&source, ") AS u (%s)", statement->columns);
+	pfree(names);
+	return source.data;
+}
+
+static SPIPlanPtr
+prepare_rows(Statement *statement, bool is_one)
+{
+	/* The text is ours and has one %s. */
+	char *source = row_source(statement, is_one);
+	const char *mark = strstr(statement->sql, "%s");
+	StringInfoData sql;
+
+	if (mark == NULL)
+		elog(ERROR, "statement has no place for its rows: \"%s\"", statement->sql);
+	initStringInfo(&sql);
+	appendBinaryStringInfo(&sql, statement->sql, (int) (mark - statement->sql));
+	appendStringInfoString(&sql, source);
+	appendStringInfoString(&sql, mark + strlen("%s"));
+	return prepare(statement, sql.data);
+}
+
+static uint64
+run(SPIPlanPtr plan, const Statement *statement, const Datum *values)
+{
+	int result = SPI_execute_plan(plan, unconstify(Datum *, values), NULL, false, 0);
+
+	if (result < 0)
+		elog(ERROR, "could not run \"%s\": %s", statement->sql, SPI_result_code_string(result));
+	return SPI_processed;
 }
 
 uint64
 statement_run(Statement *statement, const Datum *values)
 {
-	int result;
-
+	Assert(statement->columns == NULL);
 	if (statement->plan == NULL)
-		prepare(statement);
-	result = SPI_execute_plan(statement->plan, unconstify(Datum *, values), NULL, false, 0);
-	if (result < 0)
-		elog(ERROR, "could not run \"%s\": %s", statement->sql, SPI_result_code_string(result));
-	return SPI_processed;
+		statement->plan = prepare(statement, statement->sql);
+	return run(statement->plan, statement, values);
+}
+
+uint64
+statement_run_rows(Statement *statement, const Datum *values, int row_count)
+{
+	SPIPlanPtr *plan = row_count == 1 ? &statement->row_plan : &statement->plan;
+
+	Assert(statement->columns != NULL);
+	Assert(row_count > 0);
+	if (*plan == NULL)
+		*plan = prepare_rows(statement, row_count == 1);
+	return run(*plan, statement, values);
 }
 
 Datum

@@ -21,9 +21,6 @@
 /* The exchange's id of one execution report, the key that makes apply_execution() idempotent. */
 #define EXECUTION_ID_LENGTH_MAX 128
 
-/* "order-" and at most 19 digits. */
-#define RESERVE_ID_SIZE 32
-
 /* Text that explains one refusal to a caller; longer text is cut. */
 #define DETAIL_SIZE 256
 
@@ -32,10 +29,6 @@
  * short.
  */
 #define BATCH_ITEMS_MAX 4096
-
-/* Rows of one list_orders() page. */
-#define LIST_ROWS_DEFAULT 100
-#define LIST_ROWS_MAX 1000
 
 /*
  * Ids are (timeline - 1) << 44 | sequence: 2^44 orders last 55 years at 10,000/s, and the sign bit
@@ -84,13 +77,7 @@
  */
 #define GAPS_MAX 16384
 
-/*
- * The longest the worker stays in one librdkafka call, so that DROP DATABASE and shutdown never
- * wait for it.
- */
-#define KAFKA_SLICE_MS 100
-
-/* Back-off while no broker answers, and the worker's sleep while the extension is absent. */
+/* Back-off while nothing is delivered, and the worker's sleep while the extension is absent. */
 #define BACKOFF_MS_MIN 100
 #define BACKOFF_MS_MAX 30000
 #define ABSENT_SLEEP_MS 1000

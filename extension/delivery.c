@@ -79,6 +79,8 @@ struct Delivery
 	int in_flight_count;
 	int waiting_count;
 	int acknowledged_count;
+	int backoff_ms; /* 0 while records are delivered */
+	TimestampTz backoff_until;
 };
 
 /* Within librdkafka's frames: links the entry into a list, nothing that can fail. */
@@ -149,6 +151,21 @@ give_back(Delivery *delivery, Entry *entry, TimestampTz not_before)
 	}
 }
 
+/*
+ * When to try again what was not delivered: each failure after the pause of the last one doubles
+ * it.
+ */
+static TimestampTz
+back_off(Delivery *delivery, TimestampTz now)
+{
+	if (now >= delivery->backoff_until)
+	{
+		delivery->backoff_ms = Min(Max(delivery->backoff_ms * 2, BACKOFF_MS_MIN), BACKOFF_MS_MAX);
+		delivery->backoff_until = TimestampTzPlusMilliseconds(now, delivery->backoff_ms);
+	}
+	return delivery->backoff_until;
+}
+
 static void
 fail(Delivery *delivery, Entry *entry, KafkaOutcome outcome, const char *error)
 {
@@ -158,7 +175,7 @@ fail(Delivery *delivery, Entry *entry, KafkaOutcome outcome, const char *error)
 	shared_set_error(delivery->channel, error);
 	if (outcome == KAFKA_NOT_DELIVERED)
 	{
-		give_back(delivery, entry, TimestampTzPlusMilliseconds(now, BACKOFF_MS_MIN));
+		give_back(delivery, entry, back_off(delivery, now));
 		return;
 	}
 	pg_atomic_fetch_add_u64(&delivery->channel->counters.failed, 1);
@@ -274,6 +291,7 @@ acknowledge(Delivery *delivery, Entry *entry)
 {
 	Entry *successor = entry->successor;
 
+	delivery->backoff_ms = 0;
 	entry->state = ENTRY_ACKNOWLEDGED;
 	entry->acknowledged_at = GetCurrentTimestamp();
 	entry->successor = NULL;
@@ -362,6 +380,12 @@ delivery_take_failure(Delivery *delivery, DeliveryFailure *failure)
 	*failure = node->failure;
 	pfree(node);
 	return true;
+}
+
+bool
+delivery_is_backing_off(const Delivery *delivery)
+{
+	return delivery->backoff_ms > 0 || kafka_is_down(delivery->kafka);
 }
 
 int

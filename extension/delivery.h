@@ -85,6 +85,9 @@ extern void delivery_marked(Delivery *delivery, int count);
 /* Takes one failure from the list of those not recorded yet; false when there is none. */
 extern bool delivery_take_failure(Delivery *delivery, DeliveryFailure *failure);
 
+/* True while no broker can be reached, or nothing is delivered. */
+extern bool delivery_is_backing_off(const Delivery *delivery);
+
 /* Events produced and not acknowledged; waiting for their predecessor; all in hand. */
 extern int delivery_in_flight(const Delivery *delivery);
 extern int delivery_waiting(const Delivery *delivery);

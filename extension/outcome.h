@@ -35,6 +35,6 @@ extern void outcome_replay(Outcome *outcome, const Order *order);
  * Raises a refusal as an error: SQLSTATE "OS" and the code, the reason as message, its detail and a
  * hint.
  */
-extern void outcome_raise(const Outcome *outcome) pg_attribute_noreturn();
+extern _Noreturn void outcome_raise(const Outcome *outcome);
 
 #endif /* OUTCOME_H */

@@ -167,7 +167,7 @@ report(Publisher *publisher)
 {
 	PublisherCounters *counters = &publisher->channel->counters;
 	const Kafka *kafka = delivery_kafka(publisher->delivery);
-	bool is_down = kafka_is_down(kafka);
+	bool is_down = delivery_is_backing_off(publisher->delivery);
 
 	pg_atomic_write_u64(&counters->in_flight, delivery_in_flight(publisher->delivery));
 	pg_atomic_write_u64(&counters->waiting, delivery_waiting(publisher->delivery));
@@ -175,7 +175,8 @@ report(Publisher *publisher)
 	if (is_down && !publisher->is_down)
 	{
 		pg_atomic_fetch_add_u64(&counters->outages, 1);
-		shared_set_error(publisher->channel, kafka_error(kafka));
+		if (kafka_is_down(kafka))
+			shared_set_error(publisher->channel, kafka_error(kafka));
 	}
 	publisher->is_down = is_down;
 	if (kafka_is_fatal(kafka))

@@ -13,8 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bounds.h"
-
 #define LENGTH_OF(array) ((int) (sizeof(array) / sizeof((array)[0])))
 
 typedef struct ReasonRow

@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bounds.h"
+
 typedef enum Side
 {
 	SIDE_BUY = 1,
@@ -227,7 +229,7 @@ typedef struct Instrument
 	int64_t price_floor;
 	int64_t price_ceiling;
 	bool halted;
-	char currency[4];
+	char currency[CURRENCY_LENGTH + 1]; /* terminated */
 } Instrument;
 
 /* Whether an idempotency key has 1 to KEY_LENGTH_MAX printable ASCII characters. */

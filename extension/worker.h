@@ -23,6 +23,6 @@ extern void worker_begin_on(Oid outbox);
 extern void worker_commit(void);
 
 /* Ends the process with this line in the log; the postmaster starts another one. */
-extern void worker_start_anew(const char *why) pg_attribute_noreturn();
+extern _Noreturn void worker_start_anew(const char *why);
 
 #endif /* WORKER_H */

@@ -111,6 +111,7 @@ delivery_new(Channel *channel, Gaps *gaps, const char *brokers, const char *opti
 	dlist_init(&delivery->acknowledged);
 	dlist_init(&delivery->failures);
 	delivery->kafka = kafka_open(brokers, options, on_report, delivery);
+	kafka_prepare(delivery->kafka, settings_topic);
 	return delivery;
 }
 

@@ -215,6 +215,16 @@ kafka_open(const char *brokers, const char *options, KafkaReportCallback report,
 	return kafka;
 }
 
+void
+kafka_prepare(Kafka *kafka, const char *topic)
+{
+	/* The topic is known to the producer from now on; our reference to it is not needed. */
+	rd_kafka_topic_t *handle = rd_kafka_topic_new(kafka->handle, topic, NULL);
+
+	if (handle != NULL)
+		rd_kafka_topic_destroy(handle);
+}
+
 static rd_kafka_headers_t *
 make_headers(const KafkaRecord *record)
 {

@@ -52,6 +52,12 @@ extern Kafka *kafka_open(const char *brokers, const char *options, KafkaReportCa
 						 void *context);
 
 /*
+ * Lets the producer look up a topic before the first record for it, which would else wait for that
+ * up to a second. Never waits.
+ */
+extern void kafka_prepare(Kafka *kafka, const char *topic);
+
+/*
  * Hands a record over; everything is copied. KAFKA_DELIVERED means only that it was taken and a
  * report will follow; for the other outcomes no report follows and |error| says why, statically.
  */

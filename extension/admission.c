@@ -97,7 +97,7 @@ read_instruments(Candidate **candidates, int count)
 		symbols[symbol_count++] = PointerGetDatum(
 			cstring_to_text_with_len(request->symbol, (int) request->symbol_length));
 	}
-	values[0] = statement_datum_array(symbols, symbol_count, TEXTOID);
+	values[0] = statement_array(symbols, symbol_count, TEXTOID);
 	set.count = (int) statement_run(&instrument_statement, values);
 	set.rows = palloc(sizeof(InstrumentRow) * Max(set.count, 1));
 	for (int i = 0; i < set.count; i++)

@@ -11,14 +11,14 @@
 #include "catalog/pg_type.h"
 
 #include "debts.h"
-#include "statement.h"
+#include "rows.h"
 
-static Statement add_statement = {
+static RowStatement add_statement = {
 	.sql = "INSERT INTO order_service.hold_debt (order_id, due_at)"
 		   " SELECT u.order_id, pg_catalog.now() FROM %s",
 	.columns = "order_id",
-	.parameter_count = 1,
-	.parameter_types = {INT8ARRAYOID},
+	.column_count = 1,
+	.column_types = {INT8OID},
 };
 
 static Statement lease_statement = {
@@ -49,12 +49,14 @@ static Statement remove_statement = {
 void
 debts_add(const int64 *order_ids, int count)
 {
-	Datum values[1];
+	Rows rows;
 
 	if (count == 0)
 		return;
-	values[0] = statement_int64_array(order_ids, count);
-	(void) statement_run_rows(&add_statement, values, count);
+	rows = rows_new(&add_statement, count);
+	for (int i = 0; i < count; i++)
+		rows_set(&rows, i, 0, Int64GetDatum(order_ids[i]));
+	(void) rows_run(&rows, NULL);
 }
 
 int

@@ -15,42 +15,48 @@
 #include "utils/builtins.h"
 
 #include "idempotency.h"
+#include "rows.h"
 #include "settings.h"
-#include "statement.h"
 
 /* A claim is tried again where the key it met was gone before it could be read. */
 #define CLAIM_ROUNDS_MAX 10
 
-static Statement claim_statement = {
+static RowStatement claim_statement = {
 	.sql = "INSERT INTO order_service.idempotency_key"
 		   " (account_id, key, order_id, command, created_at)"
 		   " SELECT u.account_id, u.key, u.order_id, $4, pg_catalog.now()"
 		   " FROM %s ON CONFLICT (account_id, key) DO NOTHING"
 		   " RETURNING account_id, key",
 	.columns = "account_id, key, order_id",
-	.parameter_count = 4,
-	.parameter_types = {INT8ARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT2OID},
+	.column_count = 3,
+	.column_types = {INT8OID, TEXTOID, INT8OID},
+	.further_count = 1,
+	.further_types = {INT2OID},
 };
 
-static Statement take_over_statement = {
+static RowStatement take_over_statement = {
 	.sql = "UPDATE order_service.idempotency_key k"
 		   " SET order_id = u.order_id, command = $4, created_at = pg_catalog.now()"
 		   " FROM %s WHERE k.account_id = u.account_id AND k.key = u.key COLLATE \"C\""
 		   " AND k.created_at < pg_catalog.now() - pg_catalog.make_interval(secs => $5)"
 		   " RETURNING k.account_id, k.key",
 	.columns = "account_id, key, order_id",
-	.parameter_count = 5,
-	.parameter_types = {INT8ARRAYOID, TEXTARRAYOID, INT8ARRAYOID, INT2OID, FLOAT8OID},
+	.column_count = 3,
+	.column_types = {INT8OID, TEXTOID, INT8OID},
+	.further_count = 2,
+	.further_types = {INT2OID, FLOAT8OID},
 };
 
-static Statement find_statement = {
+static RowStatement find_statement = {
 	.sql = "SELECT u.number, k.command, k.order_id,"
 		   " k.created_at < pg_catalog.now() - pg_catalog.make_interval(secs => $4)"
 		   " FROM %s JOIN order_service.idempotency_key k"
 		   " ON k.account_id = u.account_id AND k.key = u.key COLLATE \"C\"",
 	.columns = "account_id, key, number",
-	.parameter_count = 4,
-	.parameter_types = {INT8ARRAYOID, TEXTARRAYOID, INT8ARRAYOID, FLOAT8OID},
+	.column_count = 3,
+	.column_types = {INT8OID, TEXTOID, INT8OID},
+	.further_count = 1,
+	.further_types = {FLOAT8OID},
 };
 
 static int
@@ -75,23 +81,22 @@ idempotency_compare(const void *left, const void *right)
 	return compare_key(a, b->account_id, b->key, b->key_length);
 }
 
-/* Fills account ids, keys and order ids as the array parameters $1, $2 and $3. */
-static void
-key_parameters(KeyClaim **claims, int count, Datum *values)
+/* Account, key and what goes with it: the columns of all three statements. */
+static Rows
+key_rows(RowStatement *statement, KeyClaim **claims, int count)
 {
-	int64 *account_ids = palloc(sizeof(int64) * count);
-	int64 *order_ids = palloc(sizeof(int64) * count);
-	Datum *keys = palloc(sizeof(Datum) * count);
+	Rows rows = rows_new(statement, count);
 
 	for (int i = 0; i < count; i++)
 	{
-		account_ids[i] = claims[i]->account_id;
-		order_ids[i] = claims[i]->order_id;
-		keys[i] = PointerGetDatum(cstring_to_text_with_len(claims[i]->key, claims[i]->key_length));
+		const KeyClaim *claim = claims[i];
+
+		rows_set(&rows, i, 0, Int64GetDatum(claim->account_id));
+		rows_set(&rows, i, 1,
+				 PointerGetDatum(cstring_to_text_with_len(claim->key, (int) claim->key_length)));
+		rows_set(&rows, i, 2, Int64GetDatum(claim->order_id));
 	}
-	values[0] = statement_int64_array(account_ids, count);
-	values[1] = statement_datum_array(keys, count, TEXTOID);
-	values[2] = statement_int64_array(order_ids, count);
+	return rows;
 }
 
 /* The claim of a returned row; the claims are sorted. */
@@ -131,45 +136,43 @@ mark_returned(KeyClaim **claims, int count, uint64 rows)
 static void
 insert_keys(KeyClaim **claims, int count, Command command)
 {
-	Datum values[4];
+	Datum further[] = {Int16GetDatum(command)};
+	Rows rows;
 
 	if (count == 0)
 		return;
-	key_parameters(claims, count, values);
-	values[3] = Int16GetDatum(command);
-	mark_returned(claims, count, statement_run_rows(&claim_statement, values, count));
+	rows = key_rows(&claim_statement, claims, count);
+	mark_returned(claims, count, rows_run(&rows, further));
 }
 
 /* Claims keys that were found expired, unless somebody else has by now. */
 static void
 take_over_keys(KeyClaim **claims, int count, Command command)
 {
-	Datum values[5];
+	Datum further[] = {Int16GetDatum(command), Float8GetDatum(settings_idempotency_retention_s)};
+	Rows rows;
 
 	if (count == 0)
 		return;
-	key_parameters(claims, count, values);
-	values[3] = Int16GetDatum(command);
-	values[4] = Float8GetDatum(settings_idempotency_retention_s);
-	mark_returned(claims, count, statement_run_rows(&take_over_statement, values, count));
+	rows = key_rows(&take_over_statement, claims, count);
+	mark_returned(claims, count, rows_run(&rows, further));
 }
 
 void
 idempotency_find(KeyClaim **claims, int count)
 {
-	int64 *numbers = palloc(sizeof(int64) * Max(count, 1));
-	Datum values[4];
-	uint64 rows;
+	Datum further[] = {Float8GetDatum(settings_idempotency_retention_s)};
+	Rows rows;
+	uint64 found_count;
 
 	if (count == 0)
 		return;
+	rows = key_rows(&find_statement, claims, count);
+	/* What is found says which claim it belongs to. */
 	for (int i = 0; i < count; i++)
-		numbers[i] = i;
-	key_parameters(claims, count, values);
-	values[2] = statement_int64_array(numbers, count);
-	values[3] = Float8GetDatum(settings_idempotency_retention_s);
-	rows = statement_run_rows(&find_statement, values, count);
-	for (uint64 row = 0; row < rows; row++)
+		rows_set(&rows, i, 2, Int64GetDatum(i));
+	found_count = rows_run(&rows, further);
+	for (uint64 row = 0; row < found_count; row++)
 	{
 		KeyClaim *claim = claims[statement_int64(row, 1)];
 		bool is_null;

@@ -15,6 +15,7 @@
 
 #include "bounds.h"
 #include "orders.h"
+#include "rows.h"
 #include "statement.h"
 
 #define ORDER_COLUMNS \
@@ -22,27 +23,24 @@
 	" created_at, updated_at, order_version, code, side, order_type, time_in_force, status, hold," \
 	" reason, currency, symbol, reserve_id"
 
-static Statement insert_statement = {
-	.sql =
-		"INSERT INTO order_service.orders AS o"
-		" (order_id, account_id, quantity, price, reserve_amount, last_event_id, created_at,"
-		" updated_at, order_version, code, side, order_type, time_in_force, status, hold, currency,"
-		" symbol, reserve_id)"
-		" SELECT u.order_id, u.account_id, u.quantity, u.price, u.reserve_amount, u.last_event_id,"
-		" pg_catalog.now(), pg_catalog.now(), u.order_version, u.code, u.side, u.order_type,"
-		" u.time_in_force, u.status, 0, u.currency, u.symbol,"
-		" CASE WHEN u.reserve_amount > 0"
-		" THEN (SELECT i.reserve_prefix FROM order_service.identity i) || '-' || u.order_id END"
-		" FROM %s RETURNING o.order_id, o.reserve_id",
+static RowStatement insert_statement = {
+	.sql = "INSERT INTO order_service.orders"
+		   " (order_id, account_id, quantity, price, reserve_amount, last_event_id, created_at,"
+		   " updated_at, order_version, code, side, order_type, time_in_force, status, hold,"
+		   " currency, symbol, reserve_id)"
+		   " SELECT u.order_id, u.account_id, u.quantity, u.price, u.reserve_amount,"
+		   " u.last_event_id, pg_catalog.now(), pg_catalog.now(), u.order_version, u.code, u.side,"
+		   " u.order_type, u.time_in_force, u.status, 0, u.currency, u.symbol,"
+		   " nullif(u.reserve_id, '') FROM %s",
 	.columns = "order_id, account_id, quantity, price, reserve_amount, last_event_id,"
-			   " order_version, code, side, order_type, time_in_force, status, currency, symbol",
-	.parameter_count = 14,
-	.parameter_types = {INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID,
-						INT8ARRAYOID, INT4ARRAYOID, INT2ARRAYOID, INT2ARRAYOID, INT2ARRAYOID,
-						INT2ARRAYOID, INT2ARRAYOID, TEXTARRAYOID, TEXTARRAYOID},
+			   " order_version, code, side, order_type, time_in_force, status, currency, symbol,"
+			   " reserve_id",
+	.column_count = 15,
+	.column_types = {INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT4OID, INT2OID,
+					 INT2OID, INT2OID, INT2OID, INT2OID, TEXTOID, TEXTOID, TEXTOID},
 };
 
-static Statement update_statement = {
+static RowStatement update_statement = {
 	.sql = "UPDATE order_service.orders o"
 		   " SET filled_quantity = u.filled_quantity, last_event_id = u.last_event_id,"
 		   " updated_at = pg_catalog.now(), order_version = u.order_version, code = u.code,"
@@ -50,9 +48,12 @@ static Statement update_statement = {
 		   " FROM %s WHERE o.order_id = u.order_id",
 	.columns = "order_id, filled_quantity, last_event_id, order_version, code, status, hold,"
 			   " reason",
-	.parameter_count = 8,
-	.parameter_types = {INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, INT2ARRAYOID,
-						INT2ARRAYOID, INT2ARRAYOID, INT2ARRAYOID},
+	.column_count = 8,
+	.column_types = {INT8OID, INT8OID, INT8OID, INT4OID, INT2OID, INT2OID, INT2OID, INT2OID},
+};
+
+static Statement prefix_statement = {
+	.sql = "SELECT reserve_prefix FROM order_service.identity",
 };
 
 static Statement read_statement = {
@@ -69,108 +70,93 @@ static Statement lock_statement = {
 	.parameter_types = {INT8ARRAYOID},
 };
 
-/* One field of every order as an array parameter. */
-#define INT64_FIELD(field) int64_field(orders, count, offsetof(Order, field))
-#define INT16_FIELD(field) int16_field(orders, count, offsetof(Order, field))
-#define TEXT_FIELD(field) text_field(orders, count, offsetof(Order, field))
-
-static Datum
-int64_field(Order **orders, int count, Size offset)
+/* The first part of every reserve_id of this database; see order_service.identity. */
+static char *
+read_reserve_prefix(void)
 {
-	int64 *values = palloc(sizeof(int64) * count);
-
-	for (int i = 0; i < count; i++)
-		memcpy(&values[i], (const char *) orders[i] + offset, sizeof(int64));
-	return statement_int64_array(values, count);
+	if (statement_run(&prefix_statement, NULL) != 1)
+		elog(ERROR, "order_service.identity has no row");
+	return statement_text(0, 1, CurrentMemoryContext);
 }
 
-static Datum
-int16_field(Order **orders, int count, Size offset)
+static void
+set_insert_row(Rows *rows, int row, const Order *order)
 {
-	int16 *values = palloc(sizeof(int16) * count);
+	int column = 0;
 
-	for (int i = 0; i < count; i++)
-		memcpy(&values[i], (const char *) orders[i] + offset, sizeof(int16));
-	return statement_int16_array(values, count);
-}
-
-static Datum
-text_field(Order **orders, int count, Size offset)
-{
-	Datum *values = palloc(sizeof(Datum) * count);
-
-	for (int i = 0; i < count; i++)
-	{
-		char *value;
-
-		memcpy(&value, (const char *) orders[i] + offset, sizeof(char *));
-		values[i] = CStringGetTextDatum(value);
-	}
-	return statement_datum_array(values, count, TEXTOID);
-}
-
-static Datum
-version_field(Order **orders, int count)
-{
-	int32 *values = palloc(sizeof(int32) * count);
-
-	for (int i = 0; i < count; i++)
-		values[i] = orders[i]->order_version;
-	return statement_int32_array(values, count);
+	rows_set(rows, row, column++, Int64GetDatum(order->order_id));
+	rows_set(rows, row, column++, Int64GetDatum(order->account_id));
+	rows_set(rows, row, column++, Int64GetDatum(order->quantity));
+	rows_set(rows, row, column++, Int64GetDatum(order->price));
+	rows_set(rows, row, column++, Int64GetDatum(order->reserve_amount));
+	rows_set(rows, row, column++, Int64GetDatum(order->last_event_id));
+	rows_set(rows, row, column++, Int32GetDatum(order->order_version));
+	rows_set(rows, row, column++, Int16GetDatum(order->code));
+	rows_set(rows, row, column++, Int16GetDatum(order->side));
+	rows_set(rows, row, column++, Int16GetDatum(order->order_type));
+	rows_set(rows, row, column++, Int16GetDatum(order->time_in_force));
+	rows_set(rows, row, column++, Int16GetDatum(order->status));
+	rows_set(rows, row, column++, CStringGetTextDatum(order->currency));
+	rows_set(rows, row, column++, CStringGetTextDatum(order->symbol));
+	rows_set(rows, row, column++,
+			 CStringGetTextDatum(order->reserve_id != NULL ? order->reserve_id : ""));
+	Assert(column == insert_statement.column_count);
 }
 
 void
 orders_insert(Order **orders, int count)
 {
-	Datum values[14];
-	uint64 rows;
+	char *prefix = NULL;
+	Rows rows;
 
 	if (count == 0)
 		return;
-	values[0] = INT64_FIELD(order_id);
-	values[1] = INT64_FIELD(account_id);
-	values[2] = INT64_FIELD(quantity);
-	values[3] = INT64_FIELD(price);
-	values[4] = INT64_FIELD(reserve_amount);
-	values[5] = INT64_FIELD(last_event_id);
-	values[6] = version_field(orders, count);
-	values[7] = INT16_FIELD(code);
-	values[8] = INT16_FIELD(side);
-	values[9] = INT16_FIELD(order_type);
-	values[10] = INT16_FIELD(time_in_force);
-	values[11] = INT16_FIELD(status);
-	values[12] = TEXT_FIELD(currency);
-	values[13] = TEXT_FIELD(symbol);
-	rows = statement_run_rows(&insert_statement, values, count);
-	if (rows != (uint64) count)
-		elog(ERROR, "%d orders were inserted as " UINT64_FORMAT, count, rows);
+	rows = rows_new(&insert_statement, count);
 	for (int i = 0; i < count; i++)
 	{
-		if (statement_int64(i, 1) != orders[i]->order_id)
-			elog(ERROR, "orders were inserted out of order");
-		orders[i]->reserve_id = statement_text(i, 2, CurrentMemoryContext);
+		Order *order = orders[i];
+
+		if (order->reserve_amount > 0)
+		{
+			if (prefix == NULL)
+				prefix = read_reserve_prefix();
+			order->reserve_id = psprintf("%s-" INT64_FORMAT, prefix, order->order_id);
+		}
+		set_insert_row(&rows, i, order);
 	}
+	(void) rows_run(&rows, NULL);
+}
+
+static void
+set_update_row(Rows *rows, int row, const Order *order)
+{
+	int column = 0;
+
+	rows_set(rows, row, column++, Int64GetDatum(order->order_id));
+	rows_set(rows, row, column++, Int64GetDatum(order->filled_quantity));
+	rows_set(rows, row, column++, Int64GetDatum(order->last_event_id));
+	rows_set(rows, row, column++, Int32GetDatum(order->order_version));
+	rows_set(rows, row, column++, Int16GetDatum(order->code));
+	rows_set(rows, row, column++, Int16GetDatum(order->status));
+	rows_set(rows, row, column++, Int16GetDatum(order->hold));
+	rows_set(rows, row, column++, Int16GetDatum(order->reason));
+	Assert(column == update_statement.column_count);
 }
 
 void
 orders_update(Order **orders, int count)
 {
-	Datum values[8];
-	uint64 rows;
+	Rows rows;
+	uint64 updated_count;
 
 	if (count == 0)
 		return;
-	values[0] = INT64_FIELD(order_id);
-	values[1] = INT64_FIELD(filled_quantity);
-	values[2] = INT64_FIELD(last_event_id);
-	values[3] = version_field(orders, count);
-	values[4] = INT16_FIELD(code);
-	values[5] = INT16_FIELD(status);
-	values[6] = INT16_FIELD(hold);
-	values[7] = INT16_FIELD(reason);
-	rows = statement_run_rows(&update_statement, values, count);
-	if (rows != (uint64) count)
-		elog(ERROR, "%d orders were updated as " UINT64_FORMAT, count, rows);
+	rows = rows_new(&update_statement, count);
+	for (int i = 0; i < count; i++)
+		set_update_row(&rows, i, orders[i]);
+	updated_count = rows_run(&rows, NULL);
+	if (updated_count != (uint64) count)
+		elog(ERROR, "%d orders were updated as " UINT64_FORMAT, count, updated_count);
 	for (int i = 0; i < count; i++)
 		orders[i]->updated_at = GetCurrentTransactionStartTimestamp();
 }

@@ -19,9 +19,10 @@
 #include "after_commit.h"
 #include "ids.h"
 #include "outbox.h"
+#include "rows.h"
 #include "statement.h"
 
-static Statement append_statement = {
+static RowStatement append_statement = {
 	.sql = "INSERT INTO order_service.outbox"
 		   " (event_id, previous_event_id, order_id, account_id, created_at, order_version,"
 		   " event_type,"
@@ -31,9 +32,8 @@ static Statement append_statement = {
 		   " FROM %s",
 	.columns = "event_id, previous_event_id, order_id, account_id, order_version, event_type,"
 			   " payload",
-	.parameter_count = 7,
-	.parameter_types = {INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID,
-						INT2ARRAYOID, BYTEAARRAYOID},
+	.column_count = 7,
+	.column_types = {INT8OID, INT8OID, INT8OID, INT8OID, INT4OID, INT2OID, BYTEAOID},
 };
 
 static Statement read_statement = {
@@ -115,37 +115,30 @@ remember(const OutboxEvent *events, int count)
 void
 outbox_append(const OutboxEvent *events, int count)
 {
-	int64 *ids[4];
-	int32 *versions = palloc(sizeof(int32) * Max(count, 1));
-	int16 *types = palloc(sizeof(int16) * Max(count, 1));
-	Datum *payloads = palloc(sizeof(Datum) * Max(count, 1));
-	Datum values[7];
+	Rows rows;
 
 	if (count == 0)
 		return;
-	for (int column = 0; column < 4; column++)
-		ids[column] = palloc(sizeof(int64) * count);
+	rows = rows_new(&append_statement, count);
 	for (int i = 0; i < count; i++)
 	{
 		const OutboxEvent *event = &events[i];
 
 		Assert(i == 0 || events[i - 1].event_id < event->event_id);
-		Assert(event->payload_size > 0 && event->payload_size <= PG_UINT16_MAX);
-		ids[0][i] = event->event_id;
-		ids[1][i] = event->previous_event_id;
-		ids[2][i] = event->order_id;
-		ids[3][i] = event->account_id;
-		versions[i] = event->order_version;
-		types[i] = event->event_type;
-		payloads[i] = PointerGetDatum(
-			cstring_to_text_with_len((const char *) event->payload, event->payload_size));
+		Assert(event->payload_size > 0);
+		Assert(event->payload_size <= PG_UINT16_MAX);
+		rows_set(&rows, i, 0, Int64GetDatum(event->event_id));
+		rows_set(&rows, i, 1, Int64GetDatum(event->previous_event_id));
+		rows_set(&rows, i, 2, Int64GetDatum(event->order_id));
+		rows_set(&rows, i, 3, Int64GetDatum(event->account_id));
+		rows_set(&rows, i, 4, Int32GetDatum(event->order_version));
+		rows_set(&rows, i, 5, Int16GetDatum(event->event_type));
+		/* A bytea and a text are laid out alike. */
+		rows_set(&rows, i, 6,
+				 PointerGetDatum(cstring_to_text_with_len((const char *) event->payload,
+														  (int) event->payload_size)));
 	}
-	for (int column = 0; column < 4; column++)
-		values[column] = statement_int64_array(ids[column], count);
-	values[4] = statement_int32_array(versions, count);
-	values[5] = statement_int16_array(types, count);
-	values[6] = statement_datum_array(payloads, count, BYTEAOID);
-	(void) statement_run_rows(&append_statement, values, count);
+	(void) rows_run(&rows, NULL);
 	remember(events, count);
 }
 

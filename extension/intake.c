@@ -68,6 +68,22 @@ look_everywhere(Intake *intake)
 		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), (int64) settings_safety_pass_s * 1000);
 }
 
+/* Takes a record out of the ring; false when there is none. */
+static bool
+take_record(Intake *intake)
+{
+	HintReader *hints = &intake->hints;
+	RingResult result =
+		ring_pop(intake->channel->ring, hints->buffer, hints->buffer_size, &hints->record_size);
+
+	/* Only a wild write can do this, and it may have hit more than the ring. */
+	if (result == RING_CORRUPT || result == RING_TOO_BIG)
+		ereport(PANIC, (errmsg("shared memory ring of order_service is corrupt")));
+	if (result != RING_OK)
+		hints->record_size = 0;
+	return result == RING_OK;
+}
+
 Intake *
 intake_new(Channel *channel, Oid outbox, int64 low_water)
 {
@@ -78,6 +94,9 @@ intake_new(Channel *channel, Oid outbox, int64 low_water)
 	intake->hints.buffer_size =
 		Min(ring_record_max(channel->ring), COLLECT_BYTES_MAX + sizeof(HintHead));
 	intake->hints.buffer = palloc(intake->hints.buffer_size);
+	/* What is in the ring by now is in the table too, and may be marked there already. */
+	while (take_record(intake))
+		continue;
 	gaps_init(&intake->gaps, palloc(sizeof(Gap) * GAPS_MAX), GAPS_MAX, low_water);
 	worker_begin_on(outbox);
 	look_everywhere(intake);
@@ -97,23 +116,15 @@ intake_set_delivery(Intake *intake, Delivery *delivery)
 	intake->delivery = delivery;
 }
 
-/* Takes the next record out of the ring; false when there is none. */
+/* Makes the next record of the ring ready to be offered; false when there is none. */
 static bool
 next_record(Intake *intake)
 {
 	HintReader *hints = &intake->hints;
 	const HintHead *head = (const HintHead *) hints->buffer;
-	RingResult result =
-		ring_pop(intake->channel->ring, hints->buffer, hints->buffer_size, &hints->record_size);
 
-	/* Only a wild write can do this, and it may have hit more than the ring. */
-	if (result == RING_CORRUPT || result == RING_TOO_BIG)
-		ereport(PANIC, (errmsg("shared memory ring of order_service is corrupt")));
-	if (result != RING_OK)
-	{
-		hints->record_size = 0;
+	if (!take_record(intake))
 		return false;
-	}
 	hints->position = sizeof(HintHead);
 	/* After the record: whoever took an id below those in it has a lower transaction id. */
 	hints->horizon = outbox_next_transaction();

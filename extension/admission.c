@@ -46,7 +46,6 @@ typedef struct Candidate
 	KeyClaim claim; /* must be first: the claim's address is the candidate's */
 	const OrderRequest *request;
 	Outcome *outcome;
-	int position; /* in the batch */
 	const InstrumentRow *instrument;
 	Reason fault; /* REASON_NONE, or why the instrument forbids it */
 	int64 amount;
@@ -154,10 +153,10 @@ check_requests(const AdmissionItem *items, int count, Outcome *outcomes, Candida
 		}
 		candidate->claim = (KeyClaim){.account_id = request->account_id,
 									  .key = request->key,
-									  .key_length = request->key_length};
+									  .key_length = request->key_length,
+									  .position = i};
 		candidate->request = request;
 		candidate->outcome = &outcomes[i];
-		candidate->position = i;
 		candidates[passed++] = candidate;
 	}
 	return passed;
@@ -181,17 +180,6 @@ check_instruments(Candidate **candidates, int count)
 	}
 }
 
-/* By key, and the items of one key in the order of the batch. */
-static int
-compare_candidates(const void *left, const void *right)
-{
-	const Candidate *a = *(Candidate *const *) left;
-	const Candidate *b = *(Candidate *const *) right;
-	int order = idempotency_compare(left, right);
-
-	return order != 0 ? order : a->position - b->position;
-}
-
 /*
  * Sorts the candidates and splits them: those that may claim their key (|claims|), and those whose
  * key can only be looked up, because their instrument forbids the order (|lookups|). Later items
@@ -204,7 +192,7 @@ split_candidates(Candidate **candidates, int count, KeyClaim **claims, int *clai
 	Candidate *last = NULL;
 	Oid sequence = ids_sequence("order_id_seq");
 
-	qsort(candidates, count, sizeof(Candidate *), compare_candidates);
+	qsort(candidates, count, sizeof(Candidate *), idempotency_compare);
 	*claim_count = 0;
 	*lookup_count = 0;
 	for (int i = 0; i < count; i++)
@@ -217,7 +205,7 @@ split_candidates(Candidate **candidates, int count, KeyClaim **claims, int *clai
 			lookups[(*lookup_count)++] = claim;
 			continue;
 		}
-		if (last != NULL && idempotency_compare(&(KeyClaim *){&last->claim}, &claim) == 0)
+		if (last != NULL && idempotency_is_same(&last->claim, claim))
 		{
 			candidate->original = last;
 			continue;

@@ -18,7 +18,6 @@ typedef struct Candidate
 {
 	KeyClaim claim; /* must be first: the claim's address is the candidate's */
 	Outcome *outcome;
-	int position;               /* in the batch */
 	int16 status_before;        /* of the order, where this candidate is to change it */
 	struct Candidate *original; /* the item of the batch that claims the same key */
 } Candidate;
@@ -41,17 +40,6 @@ check_item(const CancellationItem *item, Outcome *outcome)
 	return false;
 }
 
-/* By key, and the items of one key in the order of the batch. */
-static int
-compare_candidates(const void *left, const void *right)
-{
-	const Candidate *a = *(Candidate *const *) left;
-	const Candidate *b = *(Candidate *const *) right;
-	int order = idempotency_compare(left, right);
-
-	return order != 0 ? order : a->position - b->position;
-}
-
 /* Returns the candidates that passed the checks, sorted. */
 static int
 prepare(const CancellationItem *items, int count, Outcome *outcomes, Candidate **candidates)
@@ -66,12 +54,12 @@ prepare(const CancellationItem *items, int count, Outcome *outcomes, Candidate *
 		all[i].claim = (KeyClaim){.account_id = items[i].account_id,
 								  .key = items[i].key,
 								  .key_length = items[i].key_length,
+								  .position = i,
 								  .order_id = items[i].order_id};
 		all[i].outcome = &outcomes[i];
-		all[i].position = i;
 		candidates[passed++] = &all[i];
 	}
-	qsort(candidates, passed, sizeof(Candidate *), compare_candidates);
+	qsort(candidates, passed, sizeof(Candidate *), idempotency_compare);
 	return passed;
 }
 
@@ -137,7 +125,7 @@ pick(Candidate **candidates, int count, const OrderSet *set, KeyClaim **claims)
 
 		if (candidate->claim.is_found)
 			continue;
-		if (last != NULL && idempotency_compare(&last, &candidate) == 0)
+		if (last != NULL && idempotency_is_same(&last->claim, &candidate->claim))
 		{
 			candidate->original = last;
 			continue;

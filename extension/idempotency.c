@@ -77,8 +77,15 @@ idempotency_compare(const void *left, const void *right)
 {
 	const KeyClaim *a = *(KeyClaim *const *) left;
 	const KeyClaim *b = *(KeyClaim *const *) right;
+	int order = compare_key(a, b->account_id, b->key, b->key_length);
 
-	return compare_key(a, b->account_id, b->key, b->key_length);
+	return order != 0 ? order : a->position - b->position;
+}
+
+bool
+idempotency_is_same(const KeyClaim *left, const KeyClaim *right)
+{
+	return compare_key(left, right->account_id, right->key, right->key_length) == 0;
 }
 
 /* Account, key and what goes with it: the columns of all three statements. */

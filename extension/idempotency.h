@@ -16,6 +16,7 @@ typedef struct KeyClaim
 	int64 account_id;
 	const char *key; /* not terminated */
 	Size key_length;
+	int position;   /* of the item in its batch */
 	int64 order_id; /* what the key is to stand for */
 	bool is_claimed;
 
@@ -26,8 +27,14 @@ typedef struct KeyClaim
 	int64 found_order_id;
 } KeyClaim;
 
-/* Order of keys: by account, then by bytes. For qsort() over an array of KeyClaim pointers. */
+/*
+ * Order of claims: by account, then by bytes of the key, then by position. For qsort() over an array
+ * of pointers to KeyClaim, or to structs that begin with one.
+ */
 extern int idempotency_compare(const void *left, const void *right);
+
+/* Whether two claims are for the same key of the same account. */
+extern bool idempotency_is_same(const KeyClaim *left, const KeyClaim *right);
 
 /*
  * Claims keys that nobody uses, or whose retention has passed: sets is_claimed, or is_found with

@@ -139,10 +139,16 @@ check_requests(const AdmissionItem *items, int count, Outcome *outcomes, Candida
 	for (int i = 0; i < count; i++)
 	{
 		const OrderRequest *request = &items[i].request;
-		Reason reason =
-			items[i].is_incomplete ? REASON_FIELD_MISSING : rules_check_request(request);
+		Reason reason;
 		Candidate *candidate = &all[i];
 
+		if (items[i].missing != NULL)
+		{
+			outcome_refuse(&outcomes[i], REASON_FIELD_MISSING, "Field \"%s\" is null.",
+						   items[i].missing);
+			continue;
+		}
+		reason = rules_check_request(request);
 		if (reason != REASON_NONE)
 		{
 			char detail[DETAIL_SIZE];

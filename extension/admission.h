@@ -8,12 +8,12 @@
 #include "outcome.h"
 
 /*
- * An order asked for. A request with a field missing (NULL) is marked so and not looked at further.
+ * An order asked for. A request with a field missing is not looked at further.
  */
 typedef struct AdmissionItem
 {
 	OrderRequest request;
-	bool is_incomplete;
+	const char *missing; /* name of a field that was NULL; NULL when all are there */
 } AdmissionItem;
 
 /* What is recorded of a new order. */

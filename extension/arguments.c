@@ -63,15 +63,15 @@ arguments_arrays(FunctionCallInfo fcinfo, const Oid *element_types, int array_co
 	return first_count;
 }
 
-bool
-arguments_any_null(const ArgumentArray *arrays, int array_count, int item)
+const char *
+arguments_missing(const ArgumentArray *arrays, int array_count, int item, const char *const *names)
 {
 	for (int i = 0; i < array_count; i++)
 	{
 		if (arrays[i].is_null[item])
-			return true;
+			return names[i];
 	}
-	return false;
+	return NULL;
 }
 
 const char *

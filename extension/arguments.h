@@ -23,8 +23,9 @@ typedef struct ArgumentArray
 extern int arguments_arrays(FunctionCallInfo fcinfo, const Oid *element_types, int array_count,
 							ArgumentArray *arrays);
 
-/* True when the item is NULL in any of the arrays. */
-extern bool arguments_any_null(const ArgumentArray *arrays, int array_count, int item);
+/* The name, of |names|, of the first array in which the item is NULL; NULL when it is in none. */
+extern const char *arguments_missing(const ArgumentArray *arrays, int array_count, int item,
+									 const char *const *names);
 
 /* The bytes of a text, not terminated and not copied unless it was compressed. */
 extern const char *arguments_text(Datum value, Size *length);

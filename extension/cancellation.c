@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "bounds.h"
 #include "cancellation.h"
 #include "idempotency.h"
 #include "transition.h"
@@ -25,13 +26,14 @@ typedef struct Candidate
 static bool
 check_item(const CancellationItem *item, Outcome *outcome)
 {
-	if (item->is_incomplete)
-		outcome_refuse(outcome, REASON_FIELD_MISSING, NULL);
+	if (item->missing != NULL)
+		outcome_refuse(outcome, REASON_FIELD_MISSING, "Field \"%s\" is null.", item->missing);
 	else if (item->account_id <= 0)
 		outcome_refuse(outcome, REASON_ACCOUNT_INVALID,
 					   "Account id " INT64_FORMAT " is not positive.", item->account_id);
 	else if (!rules_key_valid(item->key, item->key_length))
-		outcome_refuse(outcome, REASON_KEY_INVALID, NULL);
+		outcome_refuse(outcome, REASON_KEY_INVALID, "A key has 1 to %d printable ASCII characters.",
+					   KEY_LENGTH_MAX);
 	else if (item->order_id <= 0)
 		outcome_refuse(outcome, REASON_ORDER_ID_INVALID,
 					   "Order id " INT64_FORMAT " is not positive.", item->order_id);
@@ -92,25 +94,22 @@ judge(Candidate *candidate, const Order *order)
 	return false;
 }
 
-/* The answer to a cancel whose key stands for |command| on |order_id|. */
+/* The answer to a cancel whose key stands for |command| on |order|. */
 static void
-answer_repeated(Candidate *candidate, Command command, int64 order_id, const OrderSet *set)
+answer_repeated(Candidate *candidate, Command command, const Order *order)
 {
-	const Order *order = orders_find(set, order_id);
-	bool is_same = command == COMMAND_CANCEL && order_id == candidate->claim.order_id;
-
-	if (is_same && order != NULL)
+	if (command == COMMAND_CANCEL && order->order_id == candidate->claim.order_id)
 		outcome_accept(candidate->outcome, order, true);
 	else
 		outcome_refuse_for(candidate->outcome, REASON_KEY_REUSED, order,
 						   "Differs in \"%s\" from the request for order " INT64_FORMAT ".",
-						   command == COMMAND_CANCEL ? "order_id" : "command", order_id);
+						   command == COMMAND_CANCEL ? "order_id" : "command", order->order_id);
 }
 
 /*
  * Picks the candidates that can be carried out, one for each key, and moves their orders in memory
  * at once, so that a second key for the same order finds the cancel requested. Returns how many
- * claims there are.
+ * claims there are. Those picked before are left alone.
  */
 static int
 pick(Candidate **candidates, int count, const OrderSet *set, KeyClaim **claims)
@@ -123,6 +122,7 @@ pick(Candidate **candidates, int count, const OrderSet *set, KeyClaim **claims)
 		Candidate *candidate = candidates[i];
 		Order *order = orders_find(set, candidate->claim.order_id);
 
+		candidate->original = NULL;
 		if (candidate->claim.is_found)
 			continue;
 		if (last != NULL && idempotency_is_same(&last->claim, &candidate->claim))
@@ -130,18 +130,24 @@ pick(Candidate **candidates, int count, const OrderSet *set, KeyClaim **claims)
 			candidate->original = last;
 			continue;
 		}
-		if (!judge(candidate, order))
-			continue;
-		candidate->status_before = order->status;
-		order->status = STATUS_CANCEL_REQUESTED;
-		claims[claim_count++] = &candidate->claim;
+		if (!candidate->claim.is_claimed)
+		{
+			if (!judge(candidate, order))
+				continue;
+			candidate->status_before = order->status;
+			order->status = STATUS_CANCEL_REQUESTED;
+			claims[claim_count++] = &candidate->claim;
+		}
 		last = candidate;
 	}
 	return claim_count;
 }
 
-/* Claims the keys and writes the orders of those that got theirs. */
-static void
+/*
+ * Claims the keys and writes the orders of those that got theirs. False when a key was lost to
+ * somebody else: its order is as before, and others of the batch may cancel it.
+ */
+static bool
 carry_out(KeyClaim **claims, int count, const OrderSet *set)
 {
 	Order **changed = palloc(sizeof(Order *) * Max(set->count, 1));
@@ -171,6 +177,45 @@ carry_out(KeyClaim **claims, int count, const OrderSet *set)
 		changed[changed_count++] = &set->orders[i];
 	}
 	transition_write(changed, event_types, changed_count, false);
+	return changed_count == count;
+}
+
+/* Answers those whose key was in use before, or is another item's of the batch. */
+static void
+answer_rest(Candidate **candidates, int count, const OrderSet *set)
+{
+	int64 *order_ids = palloc(sizeof(int64) * Max(count, 1));
+	int id_count = 0;
+	OrderSet others;
+
+	/* A key may stand for an order that this batch does not name. */
+	for (int i = 0; i < count; i++)
+	{
+		if (candidates[i]->claim.is_found)
+			order_ids[id_count++] = candidates[i]->claim.found_order_id;
+	}
+	others = orders_read(order_ids, id_count);
+	for (int i = 0; i < count; i++)
+	{
+		Candidate *candidate = candidates[i];
+		const KeyClaim *claim = &candidate->claim;
+		const Order *order;
+
+		if (claim->is_found)
+		{
+			order = orders_find(&others, claim->found_order_id);
+			if (order == NULL)
+				elog(ERROR,
+					 "idempotency key stands for order " INT64_FORMAT ", which does not exist",
+					 claim->found_order_id);
+			answer_repeated(candidate, claim->found_command, order);
+		}
+		else if (candidate->original != NULL)
+		{
+			order = orders_find(set, candidate->original->claim.order_id);
+			answer_repeated(candidate, COMMAND_CANCEL, order);
+		}
+	}
 }
 
 void
@@ -184,16 +229,8 @@ cancellation_run(const CancellationItem *items, int count, Outcome *outcomes)
 	for (int i = 0; i < passed; i++)
 		claims[i] = &candidates[i]->claim;
 	idempotency_find(claims, passed);
-	carry_out(claims, pick(candidates, passed, &set, claims), &set);
-	for (int i = 0; i < passed; i++)
-	{
-		Candidate *candidate = candidates[i];
-		const KeyClaim *claim =
-			candidate->original != NULL ? &candidate->original->claim : &candidate->claim;
-
-		if (claim->is_found)
-			answer_repeated(candidate, claim->found_command, claim->found_order_id, &set);
-		else if (candidate->original != NULL)
-			answer_repeated(candidate, COMMAND_CANCEL, claim->order_id, &set);
-	}
+	/* Each further round has at least one key less to lose. */
+	while (!carry_out(claims, pick(candidates, passed, &set, claims), &set))
+		continue;
+	answer_rest(candidates, passed, &set);
 }

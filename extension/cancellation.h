@@ -13,7 +13,7 @@ typedef struct CancellationItem
 	const char *key; /* not terminated */
 	Size key_length;
 	int64 order_id;
-	bool is_incomplete;
+	const char *missing; /* name of a field that was NULL; NULL when all are there */
 } CancellationItem;
 
 /*

@@ -37,9 +37,9 @@ check(const Execution *execution, Outcome *outcome)
 {
 	Size length;
 
-	if (execution->is_incomplete)
+	if (execution->missing != NULL)
 	{
-		outcome_refuse(outcome, REASON_FIELD_MISSING, NULL);
+		outcome_refuse(outcome, REASON_FIELD_MISSING, "Field \"%s\" is null.", execution->missing);
 		return false;
 	}
 	length = strlen(execution->execution_id);

@@ -14,7 +14,7 @@ typedef struct Execution
 	int type;            /* ExecutionType, or -1 for a name that is none */
 	int64 last_quantity; /* units traded by this report, > 0 for TRADE, else 0 */
 	int64 last_price;    /* micro-units per unit, > 0 for TRADE, else 0 */
-	bool is_incomplete;
+	const char *missing; /* name of a field that was NULL; NULL when all are there */
 } Execution;
 
 /*

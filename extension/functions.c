@@ -39,6 +39,16 @@ PG_FUNCTION_INFO_V1(functions_record_hold);
 #define CLAIM_COLUMNS 9
 #define HOLD_COLUMNS 6
 
+/* Names of the arguments, or of their items, in the order of the signatures: for who left one out. */
+static const char *const place_fields[] = {"account_id", "idempotency_key", "symbol",
+										   "side",       "order_type",      "quantity",
+										   "price",      "time_in_force"};
+static const char *const cancel_fields[] = {"account_id", "idempotency_key", "order_id"};
+static const char *const execution_fields[] = {"execution_id", "order_id", "execution_type",
+											   "last_quantity", "last_price"};
+static const char *const settle_fields[] = {"order_id", "reason", "hold"};
+static const char *const hold_fields[] = {"order_id", "hold", "retry_after_ms"};
+
 static void
 connect(void)
 {
@@ -112,24 +122,25 @@ name_argument(FunctionCallInfo fcinfo, int number, int (*code_of)(const char *))
 	return code;
 }
 
-static bool
-any_argument_null(FunctionCallInfo fcinfo)
+/* The name, of |names|, of the first argument that is NULL; NULL when none is. */
+static const char *
+missing_argument(FunctionCallInfo fcinfo, const char *const *names)
 {
 	for (int i = 0; i < PG_NARGS(); i++)
 	{
 		if (PG_ARGISNULL(i))
-			return true;
+			return names[i];
 	}
-	return false;
+	return NULL;
 }
 
 Datum
 functions_place_order(PG_FUNCTION_ARGS)
 {
-	AdmissionItem item = {.is_incomplete = any_argument_null(fcinfo)};
+	AdmissionItem item = {.missing = missing_argument(fcinfo, place_fields)};
 	Outcome outcome;
 
-	if (!item.is_incomplete)
+	if (item.missing == NULL)
 	{
 		OrderRequest *request = &item.request;
 
@@ -150,10 +161,10 @@ functions_place_order(PG_FUNCTION_ARGS)
 Datum
 functions_cancel_order(PG_FUNCTION_ARGS)
 {
-	CancellationItem item = {.is_incomplete = any_argument_null(fcinfo)};
+	CancellationItem item = {.missing = missing_argument(fcinfo, cancel_fields)};
 	Outcome outcome;
 
-	if (!item.is_incomplete)
+	if (item.missing == NULL)
 	{
 		item.account_id = PG_GETARG_INT64(0);
 		item.key = arguments_text(PG_GETARG_DATUM(1), &item.key_length);
@@ -167,10 +178,10 @@ functions_cancel_order(PG_FUNCTION_ARGS)
 Datum
 functions_apply_execution(PG_FUNCTION_ARGS)
 {
-	Execution execution = {.is_incomplete = any_argument_null(fcinfo)};
+	Execution execution = {.missing = missing_argument(fcinfo, execution_fields)};
 	Outcome outcome;
 
-	if (!execution.is_incomplete)
+	if (execution.missing == NULL)
 	{
 		execution.execution_id = text_to_cstring(PG_GETARG_TEXT_PP(0));
 		execution.order_id = PG_GETARG_INT64(1);
@@ -263,8 +274,8 @@ functions_receive_orders(PG_FUNCTION_ARGS)
 	{
 		OrderRequest *request = &items[i].request;
 
-		items[i].is_incomplete = arguments_any_null(arrays, lengthof(types), i);
-		if (items[i].is_incomplete)
+		items[i].missing = arguments_missing(arrays, lengthof(types), i, place_fields);
+		if (items[i].missing != NULL)
 			continue;
 		request->account_id = DatumGetInt64(arrays[0].values[i]);
 		request->key = arguments_text(arrays[1].values[i], &request->key_length);
@@ -294,8 +305,8 @@ functions_settle_orders(PG_FUNCTION_ARGS)
 
 	for (int i = 0; i < count; i++)
 	{
-		items[i].is_incomplete = arguments_any_null(arrays, lengthof(types), i);
-		if (items[i].is_incomplete)
+		items[i].missing = arguments_missing(arrays, lengthof(types), i, settle_fields);
+		if (items[i].missing != NULL)
 			continue;
 		items[i].order_id = DatumGetInt64(arrays[0].values[i]);
 		items[i].reason = DatumGetInt16(arrays[1].values[i]);
@@ -320,8 +331,8 @@ functions_cancel_orders(PG_FUNCTION_ARGS)
 
 	for (int i = 0; i < count; i++)
 	{
-		items[i].is_incomplete = arguments_any_null(arrays, lengthof(types), i);
-		if (items[i].is_incomplete)
+		items[i].missing = arguments_missing(arrays, lengthof(types), i, cancel_fields);
+		if (items[i].missing != NULL)
 			continue;
 		items[i].account_id = DatumGetInt64(arrays[0].values[i]);
 		items[i].key = arguments_text(arrays[1].values[i], &items[i].key_length);
@@ -419,8 +430,8 @@ functions_record_hold(PG_FUNCTION_ARGS)
 
 	for (int i = 0; i < count; i++)
 	{
-		items[i].is_incomplete = arguments_any_null(arrays, lengthof(types), i);
-		if (items[i].is_incomplete)
+		items[i].missing = arguments_missing(arrays, lengthof(types), i, hold_fields);
+		if (items[i].missing != NULL)
 			continue;
 		items[i].order_id = DatumGetInt64(arrays[0].values[i]);
 		items[i].hold = DatumGetInt16(arrays[1].values[i]);

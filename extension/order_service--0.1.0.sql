@@ -12,6 +12,7 @@ CREATE TABLE order_service.identity (
 );
 COMMENT ON TABLE order_service.identity IS
     'What tells this order database from every other one that shares an Account service with it';
+COMMENT ON COLUMN order_service.identity.is_only_row IS 'True: there is one row';
 COMMENT ON COLUMN order_service.identity.reserve_prefix IS
     'First part of every reserve_id: an Account service must never see the same id from two databases';
 INSERT INTO order_service.identity DEFAULT VALUES;
@@ -421,8 +422,8 @@ BEGIN
     IF p_account_id IS NULL OR p_account_id <= 0 THEN
         PERFORM order_service.refuse('ACCOUNT_INVALID', format('Account id %s is not positive.',
             coalesce(p_account_id::text, 'NULL')));
-    ELSIF p_ttl IS NULL OR p_ttl <= interval '0' THEN
-        PERFORM order_service.refuse('FIELD_MISSING', 'The time to live must be positive.');
+    ELSIF p_ttl IS NULL OR p_ttl <= interval '0' OR p_ttl > interval '1 year' THEN
+        PERFORM order_service.refuse('TIME_TO_LIVE_INVALID', 'It must be positive, and at most one year.');
     END IF;
     INSERT INTO order_service.session (session_hash, account_id, expires_at)
     VALUES (sha256(convert_to(session_id, 'UTF8')), p_account_id, now() + p_ttl);
@@ -430,7 +431,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION order_service.open_session(bigint, interval) IS
-    'Opens a session for an account and returns its id, 64 hexadecimal digits. Only a hash is kept. Errors: OS400 invalid';
+    'Opens a session for an account, of at most a year, and returns its id, 64 hexadecimal digits. Only a hash is kept. Errors: OS400 invalid';
 
 CREATE FUNCTION order_service.find_session(p_session_id text, OUT account_id bigint, OUT expires_at timestamptz)
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

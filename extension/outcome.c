@@ -84,8 +84,6 @@ hint_of(Reason reason)
 			return "Repeat the same request later.";
 		case REASON_KEY_REUSED:
 			return "Use a new key for a new request.";
-		case REASON_FIELD_MISSING:
-			return "Only price may be left out, for a MARKET order.";
 		case REASON_PRICE_INVALID:
 			return "Prices are in micro-units: 1000000 is 1.0.";
 		case REASON_SYMBOL_HALTED:

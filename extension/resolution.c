@@ -52,8 +52,8 @@ resolution_claim(int limit, int64 lease_ms, ResolutionTask **tasks)
 static bool
 check_item(const ResolutionItem *item, Outcome *outcome)
 {
-	if (item->is_incomplete)
-		outcome_refuse(outcome, REASON_FIELD_MISSING, NULL);
+	if (item->missing != NULL)
+		outcome_refuse(outcome, REASON_FIELD_MISSING, "Field \"%s\" is null.", item->missing);
 	else if (item->order_id <= 0)
 		outcome_refuse(outcome, REASON_ORDER_ID_INVALID,
 					   "Order id " INT64_FORMAT " is not positive.", item->order_id);

@@ -19,7 +19,7 @@ typedef struct ResolutionItem
 	int64 order_id;
 	int hold;             /* NONE, UNKNOWN or RELEASE_DUE */
 	int32 retry_after_ms; /* >= 0; when the debt is due again, unless NONE pays it */
-	bool is_incomplete;
+	const char *missing;  /* name of a field that was NULL; NULL when all are there */
 } ResolutionItem;
 
 /*

@@ -481,6 +481,9 @@ rules_apply_execution(OrderStatus status, int64_t quantity, int64_t filled_quant
 				result.reason = REASON_EXCHANGE_CANCELED;
 			break;
 		case EXECUTION_REJECTED:
+			/* What has traded was accepted; the rest can only be canceled. */
+			if (filled_quantity > 0)
+				return REASON_WRONG_STATE;
 			result.status = STATUS_REJECTED;
 			result.event_type = EVENT_ORDER_REJECTED;
 			result.reason = REASON_EXCHANGE_REJECTED;

@@ -126,6 +126,7 @@ typedef enum ExecutionType
 	X(14, ORDER_ID_INVALID, CODE_INVALID, "order id is not valid") \
 	X(15, OUTCOME_INVALID, CODE_INVALID, "outcome of the reservation is not valid") \
 	X(16, EXECUTION_INVALID, CODE_INVALID, "execution report is not valid") \
+	X(17, TIME_TO_LIVE_INVALID, CODE_INVALID, "time to live is not valid") \
 	X(20, INSUFFICIENT_FUNDS, CODE_INSUFFICIENT, "funds are not sufficient") \
 	X(21, INSUFFICIENT_POSITION, CODE_INSUFFICIENT, "position is not sufficient") \
 	X(22, ACCOUNT_NOT_FOUND, CODE_NOT_FOUND, "account does not exist") \

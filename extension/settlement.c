@@ -58,8 +58,8 @@ is_outcome_valid(const SettlementItem *item)
 static bool
 check_item(const SettlementItem *item, Outcome *outcome)
 {
-	if (item->is_incomplete)
-		outcome_refuse(outcome, REASON_FIELD_MISSING, NULL);
+	if (item->missing != NULL)
+		outcome_refuse(outcome, REASON_FIELD_MISSING, "Field \"%s\" is null.", item->missing);
 	else if (item->order_id <= 0)
 		outcome_refuse(outcome, REASON_ORDER_ID_INVALID,
 					   "Order id " INT64_FORMAT " is not positive.", item->order_id);

@@ -10,9 +10,9 @@
 typedef struct SettlementItem
 {
 	int64 order_id;
-	int reason; /* REASON_NONE accepts, a reason of Account rejects */
-	int hold;   /* NONE or HELD when accepted, NONE or UNKNOWN when rejected */
-	bool is_incomplete;
+	int reason;          /* REASON_NONE accepts, a reason of Account rejects */
+	int hold;            /* NONE or HELD when accepted, NONE or UNKNOWN when rejected */
+	const char *missing; /* name of a field that was NULL; NULL when all are there */
 } SettlementItem;
 
 /*

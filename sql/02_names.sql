@@ -2,7 +2,7 @@
 -- Codes and their names, and refuse(), which raises a reason by its name.
 BEGIN;
 \i sql/setup/fixture.sql
-SELECT plan(110);
+SELECT plan(112);
 
 -- Every code in use, listed in order from -1 on; a code without a name is NULL.
 CREATE FUNCTION names(function text, last int) RETURNS text[] LANGUAGE plpgsql AS $$
@@ -67,6 +67,7 @@ INSERT INTO reasons VALUES
     (14, 'ORDER_ID_INVALID', 400, 'order id is not valid'),
     (15, 'OUTCOME_INVALID', 400, 'outcome of the reservation is not valid'),
     (16, 'EXECUTION_INVALID', 400, 'execution report is not valid'),
+    (17, 'TIME_TO_LIVE_INVALID', 400, 'time to live is not valid'),
     (20, 'INSUFFICIENT_FUNDS', 402, 'funds are not sufficient'),
     (21, 'INSUFFICIENT_POSITION', 402, 'position is not sufficient'),
     (22, 'ACCOUNT_NOT_FOUND', 404, 'account does not exist'),

@@ -85,8 +85,9 @@ FROM (VALUES
     AS o (side, order_type, quantity, price);
 
 -- Every argument may be forgotten.
-INSERT INTO cases (name, message, hint)
-SELECT 'NULL for ' || argument, 'a required field is missing', 'Only price may be left out, for a MARKET order.'
+INSERT INTO cases (name, message, detail)
+SELECT 'NULL for ' || argument, 'a required field is missing',
+    format('Field "%s" is null.', CASE argument WHEN 'key' THEN 'idempotency_key' ELSE argument END)
 FROM unnest(ARRAY['account_id', 'key', 'symbol', 'side', 'order_type', 'quantity', 'price', 'time_in_force'])
     AS argument;
 UPDATE cases SET account_id = 'NULL' WHERE name = 'NULL for account_id';

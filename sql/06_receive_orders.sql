@@ -59,6 +59,10 @@ FROM (VALUES
     ('the time in force', 7, 'AAPL', 1, 1, 100, 150000000, NULL))
     AS v (what, account_id, symbol, side, order_type, quantity, price, time_in_force);
 UPDATE batch SET key = NULL WHERE what = 'NULL for the key';
+UPDATE batch SET detail = format('Field "%s" is null.', CASE what
+    WHEN 'NULL for the account id' THEN 'account_id' WHEN 'NULL for the key' THEN 'idempotency_key'
+    ELSE replace(substr(what, length('NULL for the ') + 1), ' ', '_') END)
+WHERE what LIKE 'NULL for %';
 INSERT INTO batch (what, account_id, code, reason, detail) VALUES
     ('account id 0', 0, 400, 3, 'Account id 0 is not positive.'),
     ('account id -1', -1, 400, 3, 'Account id -1 is not positive.');

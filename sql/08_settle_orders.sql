@@ -2,7 +2,7 @@
 -- settle_orders(): accepting and rejecting what was received, once.
 BEGIN;
 \i sql/setup/fixture.sql
-SELECT plan(122);
+SELECT plan(123);
 
 -- Every outcome -----------------------------------------------------------------------------------------------
 -- Reasons and holds that go together, and those that do not.
@@ -147,8 +147,8 @@ FROM (VALUES
     (1, '(404,32,"Order id is 999999.",,f,)', 'unknown orders are refused'),
     (2, '(400,14,"Order id 0 is not positive.",,f,)', 'order id 0 is refused'),
     (3, '(400,14,"Order id -5 is not positive.",,f,)', 'a negative order id is refused'),
-    (4, '(400,1,,,f,)', 'no order id is refused'),
-    (5, '(400,1,,,f,)', 'no reason is refused'),
+    (4, '(400,1,"Field ""order_id"" is null.",,f,)', 'no order id is refused'),
+    (5, '(400,1,"Field ""reason"" is null.",,f,)', 'no reason is refused'),
     (6, '(400,15,"Reason 35 does not go with hold 1.",,f,)', 'a wrong reason is refused'),
     (7, '(402,20,,7,f,t)', 'rejections are recorded')) AS e (remainder, expected, what);
 SELECT is((SELECT array_agg((status, count)::text ORDER BY status)

@@ -57,14 +57,15 @@ UPDATE before SET stored = stored();
 SELECT raises(format('SELECT * FROM order_service.cancel_order(%s)', arguments), code, message, detail, '',
     name || ' is refused')
 FROM refusals ORDER BY n;
-SELECT is((raised(format('SELECT * FROM order_service.cancel_order(7, %s, 1)', key)))[1:2],
-    ARRAY['OS400', 'idempotency key is not valid'], name || ' is refused')
+SELECT is((raised(format('SELECT * FROM order_service.cancel_order(7, %s, 1)', key)))[1:3],
+    ARRAY['OS400', 'idempotency key is not valid', 'A key has 1 to 128 printable ASCII characters.'], name || ' is refused')
 FROM (VALUES ('''''', 'an empty key'), ('repeat(''k'', 129)', 'a key of 129 characters'),
     ('E''a\nb''', 'a key with a newline'), ('chr(252)', 'a key that is not ASCII')) AS k (key, name);
-SELECT is((raised(format('SELECT * FROM order_service.cancel_order(%s)', arguments)))[1:2],
-    ARRAY['OS400', 'a required field is missing'], 'NULL for ' || name || ' is refused')
-FROM (VALUES ('NULL, ''x'', 1', 'the account id'), ('7, NULL, 1', 'the key'), ('7, ''x'', NULL', 'the order id'))
-    AS a (arguments, name);
+SELECT is((raised(format('SELECT * FROM order_service.cancel_order(%s)', arguments)))[1:3],
+    ARRAY['OS400', 'a required field is missing', format('Field "%s" is null.', field)],
+    'NULL for ' || name || ' is refused')
+FROM (VALUES ('NULL, ''x'', 1', 'the account id', 'account_id'), ('7, NULL, 1', 'the key', 'idempotency_key'),
+    ('7, ''x'', NULL', 'the order id', 'order_id')) AS a (arguments, name, field);
 SELECT is(stored(), (SELECT stored FROM before), 'nothing was stored for any of them');
 SELECT is((SELECT (order_id, status, replayed)::text FROM order_service.cancel_order(7, 'x', :other)),
     format('(%s,CANCEL_REQUESTED,f)', :other), 'the key they used is unused');

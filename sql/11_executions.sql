@@ -123,11 +123,14 @@ INSERT INTO refusals (arguments, code, message, detail, name) VALUES
 SELECT raises(format('SELECT order_service.apply_execution(%s)', arguments), code, message, detail, '',
     name || ' is refused')
 FROM refusals ORDER BY n;
-SELECT is((raised(format('SELECT order_service.apply_execution(%s)', arguments)))[1:2],
-    ARRAY['OS400', 'a required field is missing'], 'NULL for ' || name || ' is refused')
-FROM (VALUES ('NULL, 1, ''TRADE'', 1, 1', 'the id'), ('''x'', NULL, ''TRADE'', 1, 1', 'the order'),
-    ('''x'', 1, NULL, 1, 1', 'the type'), ('''x'', 1, ''TRADE'', NULL, 1', 'the quantity'),
-    ('''x'', 1, ''TRADE'', 1, NULL', 'the price')) AS a (arguments, name);
+SELECT is((raised(format('SELECT order_service.apply_execution(%s)', arguments)))[1:3],
+    ARRAY['OS400', 'a required field is missing', format('Field "%s" is null.', field)],
+    'NULL for ' || name || ' is refused')
+FROM (VALUES ('NULL, 1, ''TRADE'', 1, 1', 'the id', 'execution_id'),
+    ('''x'', NULL, ''TRADE'', 1, 1', 'the order', 'order_id'),
+    ('''x'', 1, NULL, 1, 1', 'the type', 'execution_type'),
+    ('''x'', 1, ''TRADE'', NULL, 1', 'the quantity', 'last_quantity'),
+    ('''x'', 1, ''TRADE'', 1, NULL', 'the price', 'last_price')) AS a (arguments, name, field);
 SELECT is(stored(), (SELECT stored FROM before), 'nothing was stored for any of them');
 SELECT is((SELECT (status, replayed)::text FROM order_service.apply_execution('x', :other, 'TRADE', 100, 150000000)),
     '(FILLED,f)', 'the id they used is unused');

@@ -159,8 +159,8 @@ SELECT * FROM order_service.record_hold(
 SELECT is((SELECT (code, reason, detail, order_id, hold)::text FROM mixed m WHERE m.item = e.item), expected, what)
 FROM (VALUES
     (1, format('(200,0,,%s,0)', :a), 'a debt is paid'),
-    (2, '(400,1,,,)', 'no order id is refused'),
-    (3, '(400,1,,,)', 'no hold is refused'),
+    (2, '(400,1,"Field ""order_id"" is null.",,)', 'no order id is refused'),
+    (3, '(400,1,"Field ""hold"" is null.",,)', 'no hold is refused'),
     (4, '(400,14,"Order id 0 is not positive.",,)', 'order id 0 is refused'),
     (5, '(400,14,"Order id -1 is not positive.",,)', 'a negative order id is refused'),
     (6, '(404,32,"Order id is 999999.",,)', 'an unknown order is refused'),
@@ -171,7 +171,7 @@ FROM (VALUES
         'a hold that is to be released does not become unknown again'),
     (13, format('(409,35,"The hold of order %s is NONE and does not become UNKNOWN.",%1$s,0)', :c),
         'a debt that was paid in the same batch does not come back'),
-    (15, '(400,1,,,)', 'no time is refused')) AS e (item, expected, what);
+    (15, '(400,1,"Field ""retry_after_ms"" is null.",,)', 'no time is refused')) AS e (item, expected, what);
 SELECT is((SELECT array_agg((code, order_id)::text ORDER BY item) FROM mixed WHERE item IN (10, 12, 14)),
     ARRAY[format('(200,%s)', :b), format('(200,%s)', :c), format('(200,%s)', :d)], 'good items are carried out');
 SELECT results_eq('SELECT t.n, hold, d.order_id IS NOT NULL FROM targets t JOIN order_service.orders USING (order_id)

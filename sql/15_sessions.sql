@@ -2,7 +2,7 @@
 -- open_session(), find_session(), close_session(), prune_sessions().
 BEGIN;
 \i sql/setup/fixture.sql
-SELECT plan(38);
+SELECT plan(40);
 
 -- Opening and finding -----------------------------------------------------------------------------------------
 
@@ -27,9 +27,9 @@ SELECT raises(format('SELECT order_service.open_session(%s)', account), 'OS400',
     format('Account id %s is not positive.', account), '', format('account %s gets no session', account))
 FROM unnest(ARRAY['0', '-1', '-9223372036854775808', 'NULL']) AS account;
 SELECT is((raised(format('SELECT order_service.open_session(7, %s)', ttl)))[1:3],
-    ARRAY['OS400', 'a required field is missing', 'The time to live must be positive.'],
+    ARRAY['OS400', 'time to live is not valid', 'It must be positive, and at most one year.'],
     format('a time to live of %s is refused', ttl))
-FROM unnest(ARRAY['NULL', '''0''', '''-1 s''', '''-1 month''']) AS ttl;
+FROM unnest(ARRAY['NULL', '''0''', '''-1 s''', '''-1 month''', '''366 days''', '''400000 years''']) AS ttl;
 SELECT is((SELECT count(*) FROM order_service.session), 4::bigint, 'refused sessions are not stored');
 
 CREATE FUNCTION no_session(id text, name text) RETURNS text LANGUAGE sql AS $$

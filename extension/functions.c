@@ -39,7 +39,9 @@ PG_FUNCTION_INFO_V1(functions_record_hold);
 #define CLAIM_COLUMNS 9
 #define HOLD_COLUMNS 6
 
-/* Names of the arguments, or of their items, in the order of the signatures: for who left one out. */
+/*
+ * Names of the arguments, or of their items, in the order of the signatures: for who left one out.
+ */
 static const char *const place_fields[] = {"account_id", "idempotency_key", "symbol",
 										   "side",       "order_type",      "quantity",
 										   "price",      "time_in_force"};

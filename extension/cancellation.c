@@ -109,7 +109,7 @@ answer_repeated(Candidate *candidate, Command command, const Order *order)
 /*
  * Picks the candidates that can be carried out, one for each key, and moves their orders in memory
  * at once, so that a second key for the same order finds the cancel requested. Returns how many
- * claims there are. Those picked before are left alone.
+ * claims there are.
  */
 static int
 pick(Candidate **candidates, int count, const OrderSet *set, KeyClaim **claims)
@@ -122,7 +122,6 @@ pick(Candidate **candidates, int count, const OrderSet *set, KeyClaim **claims)
 		Candidate *candidate = candidates[i];
 		Order *order = orders_find(set, candidate->claim.order_id);
 
-		candidate->original = NULL;
 		if (candidate->claim.is_found)
 			continue;
 		if (last != NULL && idempotency_is_same(&last->claim, &candidate->claim))
@@ -130,24 +129,18 @@ pick(Candidate **candidates, int count, const OrderSet *set, KeyClaim **claims)
 			candidate->original = last;
 			continue;
 		}
-		if (!candidate->claim.is_claimed)
-		{
-			if (!judge(candidate, order))
-				continue;
-			candidate->status_before = order->status;
-			order->status = STATUS_CANCEL_REQUESTED;
-			claims[claim_count++] = &candidate->claim;
-		}
+		if (!judge(candidate, order))
+			continue;
+		candidate->status_before = order->status;
+		order->status = STATUS_CANCEL_REQUESTED;
+		claims[claim_count++] = &candidate->claim;
 		last = candidate;
 	}
 	return claim_count;
 }
 
-/*
- * Claims the keys and writes the orders of those that got theirs. False when a key was lost to
- * somebody else: its order is as before, and others of the batch may cancel it.
- */
-static bool
+/* Claims the keys and writes the orders of those that got theirs; the other orders stay. */
+static void
 carry_out(KeyClaim **claims, int count, const OrderSet *set)
 {
 	Order **changed = palloc(sizeof(Order *) * Max(set->count, 1));
@@ -177,7 +170,28 @@ carry_out(KeyClaim **claims, int count, const OrderSet *set)
 		changed[changed_count++] = &set->orders[i];
 	}
 	transition_write(changed, event_types, changed_count, false);
-	return changed_count == count;
+}
+
+/*
+ * Refuses those again that were refused for a cancel of the same batch which then lost its key.
+ * Another round of claims could carry them out, but no longer in the order of keys: batches could
+ * deadlock.
+ */
+static void
+refuse_left_over(Candidate **candidates, int count)
+{
+	for (int i = 0; i < count; i++)
+	{
+		Candidate *candidate = candidates[i];
+		const Order *order = candidate->outcome->order;
+
+		if (candidate->outcome->reason == REASON_WRONG_STATE && order != NULL &&
+			rules_cancel_allowed(order->status))
+			outcome_refuse_for(candidate->outcome, REASON_IN_PROGRESS, order,
+							   "Another cancel of order " INT64_FORMAT
+							   " was tried at the same time.",
+							   order->order_id);
+	}
 }
 
 /* Answers those whose key was in use before, or is another item's of the batch. */
@@ -229,8 +243,7 @@ cancellation_run(const CancellationItem *items, int count, Outcome *outcomes)
 	for (int i = 0; i < passed; i++)
 		claims[i] = &candidates[i]->claim;
 	idempotency_find(claims, passed);
-	/* Each further round has at least one key less to lose. */
-	while (!carry_out(claims, pick(candidates, passed, &set, claims), &set))
-		continue;
+	carry_out(claims, pick(candidates, passed, &set, claims), &set);
+	refuse_left_over(candidates, passed);
 	answer_rest(candidates, passed, &set);
 }

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "utils/timestamp.h"
 
 #include "debts.h"
 #include "rows.h"
@@ -23,13 +24,12 @@ static RowStatement add_statement = {
 
 static Statement lease_statement = {
 	.sql = "UPDATE order_service.hold_debt d SET attempts = d.attempts + 1,"
-		   " due_at = pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => $2)"
-		   " FROM (SELECT order_id FROM order_service.hold_debt"
-		   " WHERE due_at <= pg_catalog.clock_timestamp()"
+		   " due_at = $3 + pg_catalog.make_interval(secs => $2)"
+		   " FROM (SELECT order_id FROM order_service.hold_debt WHERE due_at <= $3"
 		   " ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED) AS due"
 		   " WHERE d.order_id = due.order_id RETURNING d.order_id, d.attempts",
-	.parameter_count = 2,
-	.parameter_types = {INT4OID, FLOAT8OID},
+	.parameter_count = 3,
+	.parameter_types = {INT4OID, FLOAT8OID, TIMESTAMPTZOID},
 };
 
 static Statement postpone_statement = {
@@ -62,7 +62,9 @@ debts_add(const int64 *order_ids, int count)
 int
 debts_lease(int limit, int64 lease_ms, Debt **debts)
 {
-	Datum values[2] = {Int32GetDatum(limit), Float8GetDatum(lease_ms / 1000.0)};
+	/* The time is a parameter, so that the index on due_at finds what is due. */
+	Datum values[3] = {Int32GetDatum(limit), Float8GetDatum(lease_ms / 1000.0),
+					   TimestampTzGetDatum(GetCurrentTimestamp())};
 	int count = (int) statement_run(&lease_statement, values);
 
 	*debts = palloc(sizeof(Debt) * Max(count, 1));

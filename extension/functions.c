@@ -140,7 +140,7 @@ Datum
 functions_place_order(PG_FUNCTION_ARGS)
 {
 	AdmissionItem item = {.missing = missing_argument(fcinfo, place_fields)};
-	Outcome outcome;
+	Outcome outcome = {0};
 
 	if (item.missing == NULL)
 	{
@@ -164,7 +164,7 @@ Datum
 functions_cancel_order(PG_FUNCTION_ARGS)
 {
 	CancellationItem item = {.missing = missing_argument(fcinfo, cancel_fields)};
-	Outcome outcome;
+	Outcome outcome = {0};
 
 	if (item.missing == NULL)
 	{
@@ -181,7 +181,7 @@ Datum
 functions_apply_execution(PG_FUNCTION_ARGS)
 {
 	Execution execution = {.missing = missing_argument(fcinfo, execution_fields)};
-	Outcome outcome;
+	Outcome outcome = {0};
 
 	if (execution.missing == NULL)
 	{

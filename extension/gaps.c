@@ -132,15 +132,17 @@ gaps_take(Gaps *gaps, int64_t id, uint64_t horizon)
 void
 gaps_put(Gaps *gaps, const Gap *gap)
 {
+	int index;
+
 	assert(gap->from < gap->to);
 	assert(gap->to <= gaps->head);
 	gaps_close(gaps, gap->from, gap->to);
-	/*
-	 * With a full set, closing may have left the range covered by a neighbour that could not be
-	 * split.
-	 */
-	if (!gaps_contain(gaps, gap->from))
-		insert_at(gaps, position_of(gaps, gap->from), gap);
+	index = position_of(gaps, gap->from);
+	/* A full set may not have been able to close what lies in the middle of a gap. */
+	if (index < gaps->count && gaps->items[index].from <= gap->from)
+		merge_into(&gaps->items[index], gap);
+	else
+		insert_at(gaps, index, gap);
 }
 
 void

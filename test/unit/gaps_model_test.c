@@ -158,11 +158,10 @@ expect_same_gap(const Gap *gap, bool is_expected, const Gap *expected)
 }
 
 /*
- * One change of both. Where |is_horizon_free| is false, ids are put back as the publisher does,
- * without a horizon: their transactions have ended.
+ * One change of both.
  */
 static void
-change(Gaps *gaps, Model *model, bool is_horizon_free)
+change(Gaps *gaps, Model *model)
 {
 	int kind = random_below(100);
 	int from = random_below(model->head);
@@ -199,7 +198,7 @@ change(Gaps *gaps, Model *model, bool is_horizon_free)
 	{
 		Gap gap = {.from = model->base + from,
 				   .to = model->base + to,
-				   .horizon = is_horizon_free ? horizon : 0,
+				   .horizon = horizon,
 				   .not_before = not_before};
 
 		gaps_put(gaps, &gap);
@@ -324,8 +323,7 @@ expect_it_empties(Gaps *gaps)
 }
 
 static void
-run(int capacity, bool is_horizon_free,
-	void (*expect)(const Gaps *gaps, const Model *model, int operation))
+run(int capacity, void (*expect)(const Gaps *gaps, const Model *model, int operation))
 {
 	static const int64_t bases[] = {0, INT64_C(1) << 44, INT64_MAX - IDS - 10};
 	Gap *items = malloc(sizeof(Gap) * (size_t) capacity);
@@ -346,7 +344,7 @@ run(int capacity, bool is_horizon_free,
 			model->head = 1;
 			gaps_init(&gaps, items, capacity, model->base + 1);
 		}
-		change(&gaps, model, is_horizon_free);
+		change(&gaps, model);
 		expect(&gaps, model, operation);
 	}
 	expect_it_empties(&gaps);
@@ -360,7 +358,7 @@ set_with_room_equals_the_array(void **state)
 {
 	(void) state;
 	start_random_numbers();
-	run(2 * IDS, true, expect_equal);
+	run(2 * IDS, expect_equal);
 }
 
 static void
@@ -371,7 +369,7 @@ full_set_never_decides_an_id_by_itself(void **state)
 	(void) state;
 	start_random_numbers();
 	for (int i = 0; i < LENGTH_OF(capacities); i++)
-		run(capacities[i], false, expect_safe);
+		run(capacities[i], expect_safe);
 }
 
 int

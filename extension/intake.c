@@ -330,8 +330,17 @@ intake_next_due(const Intake *intake)
 	/* With full hands only a report helps, and that wakes the process. */
 	if (delivery_count(intake->delivery) >= settings_in_flight_max)
 		return intake->next_safety_pass;
-	if (intake->is_eager || intake->cursor != 0)
+	if (intake->is_eager || intake->cursor != 0 || intake->hints.record_size > 0)
 		return DT_NOBEGIN;
 	return intake->gaps.count > 0 ? Min(intake->next_check, intake->next_safety_pass)
 								  : intake->next_safety_pass;
+}
+
+void
+intake_reload(Intake *intake)
+{
+	TimestampTz next =
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), (int64) settings_safety_pass_s * 1000);
+
+	intake->next_safety_pass = Min(intake->next_safety_pass, next);
 }

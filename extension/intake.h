@@ -44,4 +44,7 @@ extern bool intake_is_catching_up(const Intake *intake);
 /* When the next step in the table is due, if nothing happens before. */
 extern TimestampTz intake_next_due(const Intake *intake);
 
+/* Applies a changed order_service.safety_pass. */
+extern void intake_reload(Intake *intake);
+
 #endif /* INTAKE_H */

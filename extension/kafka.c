@@ -200,9 +200,13 @@ Kafka *
 kafka_open(const char *brokers, const char *options, KafkaReportCallback report, void *context)
 {
 	Kafka *kafka = palloc0(sizeof(Kafka));
-	rd_kafka_conf_t *properties = make_properties(kafka, brokers, options);
+	rd_kafka_conf_t *properties;
 	char error[ERROR_SIZE];
 
+	/* librdkafka takes it, and waits for ever without a word. */
+	if (brokers[0] == '\0')
+		ereport(WARNING, (errmsg("no Kafka broker is named, so nothing is published")));
+	properties = make_properties(kafka, brokers, options);
 	kafka->report = report;
 	kafka->context = context;
 	kafka->handle = rd_kafka_new(RD_KAFKA_PRODUCER, properties, error, sizeof(error));

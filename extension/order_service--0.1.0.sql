@@ -531,7 +531,7 @@ COMMENT ON SCHEMA order_service IS 'Orders, idempotency keys and the outbox; see
 DO $$
 BEGIN
     IF NOT order_service.preloaded() THEN
-        RAISE NOTICE 'order_service is not in shared_preload_libraries: orders are recorded but not published'
+        RAISE WARNING 'order_service is not in shared_preload_libraries: orders are recorded but not published'
             USING HINT = 'Add it, name this database in order_service.databases, and restart the server.';
     END IF;
 END

@@ -69,6 +69,27 @@ set_state(Publisher *publisher, PublisherState state)
 	pgstat_report_activity(state == PUBLISHER_STREAMING ? STATE_IDLE : STATE_RUNNING, names[state]);
 }
 
+/*
+ * The first SIGTERM is noticed between two turns, so that what is in flight can be seen through;
+ * only the second one ends the process wherever it is.
+ */
+static void
+on_terminate(SIGNAL_ARGS)
+{
+	if (ShutdownRequestPending)
+		die(postgres_signal_arg);
+	else
+		SignalHandlerForShutdownRequest(postgres_signal_arg);
+}
+
+static void
+exit_as_asked(void)
+{
+	ereport(FATAL, (errcode(ERRCODE_ADMIN_SHUTDOWN),
+					errmsg("terminating background worker \"%s\" due to administrator command",
+						   MyBgworkerEntry->bgw_type)));
+}
+
 /* Waits for the extension to exist, and reads where to take up the work. */
 static void
 attach(Publisher *publisher)
@@ -85,6 +106,8 @@ attach(Publisher *publisher)
 						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
+		if (ShutdownRequestPending)
+			exit_as_asked();
 	}
 	publisher->saved_low_water = outbox_low_water();
 	worker_commit();
@@ -229,7 +252,8 @@ idle_time(const Publisher *publisher)
 		until =
 			Min(until, TimestampTzPlusMilliseconds(delivery_acknowledged_since(publisher->delivery),
 												   settings_flush_interval_ms));
-	return Max(TimestampDifferenceMilliseconds(now, until), 1);
+	/* In so many words: before PostgreSQL 16 the difference to DT_NOBEGIN overflows. */
+	return until <= now ? 1 : Max(TimestampDifferenceMilliseconds(now, until), 1);
 }
 
 static void
@@ -243,8 +267,7 @@ wait_for_work(const Publisher *publisher)
 }
 
 /*
- * Publishes what is in the ring and waits for what is in flight, within DRAIN_MS_MAX; then
- * interrupts are served.
+ * Publishes what is in the ring and sees what is in flight through, within DRAIN_MS_MAX.
  */
 static void
 drain(Publisher *publisher)
@@ -252,24 +275,23 @@ drain(Publisher *publisher)
 	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), DRAIN_MS_MAX);
 
 	set_state(publisher, PUBLISHER_DRAINING);
-	HOLD_INTERRUPTS();
+	/* Once: what comes later is the next process's. */
+	if (settings_publishing)
+		(void) intake_read_ring(publisher->intake);
 	for (;;)
 	{
+		CHECK_FOR_INTERRUPTS();
 		delivery_poll(publisher->delivery);
-		if (settings_publishing)
-			(void) intake_read_ring(publisher->intake);
 		(void) mark_sent(publisher, 0, true);
 		if (delivery_in_flight(publisher->delivery) == 0 &&
 			delivery_acknowledged_count(publisher->delivery) == 0)
-			break;
+			return;
 		if (kafka_is_down(delivery_kafka(publisher->delivery)) || GetCurrentTimestamp() >= end)
-			break;
+			return;
 		(void) WaitLatchOrSocket(MyLatch, WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 								 kafka_descriptor(delivery_kafka(publisher->delivery)),
 								 settings_flush_interval_ms, PG_WAIT_EXTENSION);
 	}
-	RESUME_INTERRUPTS();
-	CHECK_FOR_INTERRUPTS();
 }
 
 static void
@@ -280,6 +302,7 @@ reload(const Publisher *publisher)
 	if (strcmp(publisher->brokers, settings_kafka_brokers) != 0 ||
 		strcmp(publisher->options, settings_kafka_options) != 0)
 		worker_start_anew("the Kafka settings have changed");
+	intake_reload(publisher->intake);
 }
 
 static void
@@ -330,7 +353,7 @@ publisher_main(Datum channel_number)
 
 	on_proc_exit(exit_at_once, 0);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, die);
+	pqsignal(SIGTERM, on_terminate);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(channel->database, NULL, 0);
 	worker_set_session();
@@ -340,9 +363,12 @@ publisher_main(Datum channel_number)
 	{
 		MemoryContextReset(publisher->turn_context);
 		MemoryContextSwitchTo(publisher->turn_context);
-		if (ProcDiePending)
-			drain(publisher);
 		CHECK_FOR_INTERRUPTS();
+		if (ShutdownRequestPending)
+		{
+			drain(publisher);
+			exit_as_asked();
+		}
 		if (ConfigReloadPending)
 			reload(publisher);
 		if (!turn(publisher))

@@ -2,9 +2,8 @@
  * settings.c
  *		The settings order_service.*.
  *
- * DESIGN	One definition each, with the defaults and ranges of bounds.h. Those that size shared
- *			memory exist only in a server that preloads the library: elsewhere they could not take
- *			effect. The prefix is reserved, so that a misspelt setting is reported.
+ * DESIGN	One definition each, with the defaults and ranges of bounds.h. The prefix is
+ *			reserved, so that a misspelt setting is reported.
  */
 #include "postgres.h"
 
@@ -49,11 +48,14 @@ define_number(const char *name, const char *description, int *variable, int defa
 static void
 define_for_server_start(void)
 {
+	/* Elsewhere they have no effect, but must be known, or each session would complain of them. */
+	GucContext context = process_shared_preload_libraries_in_progress ? PGC_POSTMASTER : PGC_SIGHUP;
+
 	define_text("order_service.databases", "Databases with a publisher, separated by commas.",
-				&settings_databases, "", PGC_POSTMASTER);
+				&settings_databases, "", context);
 	define_number("order_service.ring_size",
 				  "Size of the ring between the backends and the publisher of a database.",
-				  &settings_ring_kb, RING_KB_DEFAULT, RING_KB_MIN, RING_KB_MAX, PGC_POSTMASTER,
+				  &settings_ring_kb, RING_KB_DEFAULT, RING_KB_MIN, RING_KB_MAX, context,
 				  GUC_UNIT_KB);
 }
 
@@ -95,8 +97,7 @@ define_for_publisher(void)
 void
 settings_define(void)
 {
-	if (process_shared_preload_libraries_in_progress)
-		define_for_server_start();
+	define_for_server_start();
 	define_for_publisher();
 	define_number("order_service.idempotency_retention",
 				  "How long an idempotency key stays in use.", &settings_idempotency_retention_s,

@@ -39,6 +39,22 @@ static Shared *shared = NULL;
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 
+/* Two publishers of one database would each publish every event. */
+static void
+refuse_repeated(List *names)
+{
+	for (int i = 0; i < list_length(names); i++)
+	{
+		for (int j = 0; j < i; j++)
+		{
+			if (strcmp(list_nth(names, i), list_nth(names, j)) == 0)
+				ereport(FATAL, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+								errmsg("database \"%s\" is repeated in \"%s\"",
+									   (char *) list_nth(names, i), "order_service.databases")));
+		}
+	}
+}
+
 /* The names in order_service.databases, freshly allocated; FATAL when the list is not valid. */
 static List *
 database_names(void)
@@ -54,6 +70,7 @@ database_names(void)
 						errmsg("too many databases in \"%s\": %d", "order_service.databases",
 							   list_length(names)),
 						errdetail("At most %d are possible.", DATABASES_MAX)));
+	refuse_repeated(names);
 	return names;
 }
 

@@ -180,8 +180,9 @@ class Kafka(Server):
         write_server_file(self.directory / "server.properties", "".join(lines))
 
     def _format(self, jars):
+        # May begin with a dash, which the tool would take for an option of its own.
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = ["kafka.tools.StorageTool", "format", "--cluster-id", cluster_id, "--config", "server.properties"]
+        tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "--config", "server.properties"]
         run_tool(self._java(jars, "-Xmx128m", "-XX:TieredStopAtLevel=1", *tool), self.directory)
 
     def _is_ready(self):

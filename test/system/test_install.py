@@ -239,9 +239,10 @@ def test_a_setting_out_of_range_in_the_file_is_reported_at_the_start(make_postgr
             {"order_service.databases": ",".join(f"db{number}" for number in range(DATABASES_MAX + 1))},
             'too many databases in "order_service.databases": 17',
         ),
+        ({"order_service.databases": "orders,second,orders"}, 'database "orders" is repeated'),
         ({"order_service.databases": "orders,,second"}, 'invalid list syntax in parameter "order_service.databases"'),
     ],
-    ids=["seventeen databases", "an empty name"],
+    ids=["seventeen databases", "a repeated name", "an empty name"],
 )
 def test_the_server_refuses_to_start_and_says_why(make_postgres, settings, message):
     server = make_postgres(settings=settings, start=False)

@@ -1,0 +1,134 @@
+"""The driver of the array calls, a program of its own: one process per connection, started by batches.py.
+
+It speaks libpq through psycopg's lowest layer, with binary arrays that are all made before the clock starts; only the
+ids that receive_orders() returned are put together meanwhile. It says READY, waits for a line, runs, and prints what
+it did as JSON.
+"""
+
+import gc
+import json
+import os
+import random
+import struct
+import sys
+import time
+
+import psycopg
+from psycopg import pq
+
+INT2, INT4, INT8, TEXT = 21, 23, 20, 25
+BINARY = 1
+RECEIVE = b"SELECT * FROM order_service.receive_orders($1, $2, $3, $4, $5, $6, $7, $8)"
+RECEIVE_TYPES = (1016, 1009, 1009, 1005, 1005, 1016, 1016, 1005)
+SETTLE = b"SELECT * FROM order_service.settle_orders($1, $2, $3)"
+SETTLE_TYPES = (1016, 1005, 1005)
+COLUMN_CODE, COLUMN_ORDER_ID = 1, 4
+COPY_CHUNK = 1 << 20
+# As many as baseline.sql makes.
+SYMBOLS = 1000
+
+
+def array(element_type, values):
+    """A one-dimensional array as PostgreSQL sends it; values are the elements' own bytes."""
+    head = struct.pack("!iIIii", 1, 0, element_type, len(values), 1)
+    return head + b"".join(struct.pack("!i", len(value)) + value for value in values)
+
+
+def make_calls(count, size, draw):
+    """The arguments of `count` calls of receive_orders()."""
+    symbols = [f"BENCH-{n}".encode() for n in range(1, SYMBOLS + 1)]
+    accounts = [struct.pack("!q", n) for n in range(1, 100_001)]
+    same = {
+        "side": array(INT2, [struct.pack("!h", 1)] * size),
+        "limit": array(INT2, [struct.pack("!h", 1)] * size),
+        "quantity": array(INT8, [struct.pack("!q", 10)] * size),
+        "price": array(INT8, [struct.pack("!q", 100_000_000)] * size),
+        "day": array(INT2, [struct.pack("!h", 0)] * size),
+    }
+    for _ in range(count):
+        digits = os.urandom(16 * size).hex()
+        keys = []
+        for i in range(0, 32 * size, 32):
+            key = digits[i : i + 32]
+            keys.append(f"{key[:8]}-{key[8:12]}-{key[12:16]}-{key[16:20]}-{key[20:]}".encode())
+        yield [
+            array(INT8, draw.choices(accounts, k=size)),
+            array(TEXT, keys),
+            array(TEXT, draw.choices(symbols, k=size)),
+            *same.values(),
+        ]
+
+
+def rows_of(result, size):
+    if result.status != pq.ExecStatus.TUPLES_OK:
+        raise psycopg.OperationalError(result.error_message.decode())
+    if result.ntuples != size:
+        raise psycopg.OperationalError(f"{result.ntuples} results for {size} items")
+    return result
+
+
+def run_calls(connection, calls, size, seconds):
+    """Receive and settle, two transactions per call, until the time is over or the calls are used up."""
+    connection.prepare(b"receive", RECEIVE, RECEIVE_TYPES)
+    connection.prepare(b"settle", SETTLE, SETTLE_TYPES)
+    reasons = array(INT2, [struct.pack("!h", 0)] * size)
+    holds = array(INT2, [struct.pack("!h", 1)] * size)
+    head = struct.pack("!iIIii", 1, 0, INT8, size, 1)
+    eight = struct.pack("!i", 8)
+    ok = struct.pack("!h", 200)
+    formats = [BINARY] * 8
+    wait_for_go()
+    begin, done = time.monotonic(), 0
+    for arguments in calls:
+        received = rows_of(connection.exec_prepared(b"receive", arguments, formats, BINARY), size)
+        value = received.get_value
+        ids = head + b"".join([eight + value(row, COLUMN_ORDER_ID) for row in range(size)])
+        settled = rows_of(connection.exec_prepared(b"settle", [ids, reasons, holds], formats[:3], BINARY), size)
+        if settled.get_value(size - 1, COLUMN_CODE) != ok:
+            raise psycopg.OperationalError("an order was not accepted")
+        done += 1
+        if time.monotonic() - begin >= seconds:
+            break
+    return done * size, time.monotonic() - begin
+
+
+def run_copy(connection, contents):
+    """The same rows into the same tables, in one transaction."""
+    wait_for_go()
+    begin = time.monotonic()
+    with connection.transaction(), connection.cursor() as cursor:
+        for table, content in contents.items():
+            with cursor.copy(f"COPY bench.{table} FROM STDIN (FORMAT binary)") as copy:
+                for start in range(0, len(content), COPY_CHUNK):
+                    copy.write(content[start : start + COPY_CHUNK])
+            rows = cursor.rowcount
+    return rows, time.monotonic() - begin
+
+
+def wait_for_go():
+    print("READY", flush=True)
+    if not sys.stdin.readline():
+        sys.exit(1)
+
+
+def drive(dsn, size, seconds, call_count, copy_files):
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        if copy_files:
+            contents = {}
+            for table, path in copy_files.items():
+                with open(path, "rb") as file:
+                    contents[table] = file.read()
+            work = (run_copy, connection, contents)
+        else:
+            calls = list(make_calls(call_count, size, random.Random(os.getpid())))
+            gc.freeze()
+            work = (run_calls, connection.pgconn, calls, size, seconds)
+        base = time.process_time()
+        orders, elapsed = work[0](*work[1:])
+        print(json.dumps({"orders": orders, "seconds": elapsed, "cpu": time.process_time() - base}), flush=True)
+        # The connection stays until the snapshot is taken.
+        sys.stdin.readline()
+
+
+if __name__ == "__main__":
+    drive(*json.loads(sys.argv[1]))

@@ -1,0 +1,119 @@
+"""Who used the processors: /proc before and after, by kind of process.
+
+Processes that end meanwhile are not lost: what a backend used moves to its postmaster's account of dead children.
+"""
+
+import os
+import time
+
+TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
+PROCESSORS = os.cpu_count()
+
+# Titles of PostgreSQL's children, after "postgres: ". Everything else is a backend of a client.
+KINDS = {
+    "order_service publisher": "publisher",
+    "walwriter": "walwriter",
+    "checkpointer": "checkpointer",
+    "background writer": "other servers",
+    "logical replication launcher": "other servers",
+    "autovacuum": "other servers",
+    "startup": "other servers",
+}
+
+
+def _stat(pid):
+    """The fields of /proc/<pid>/stat after the name, or None when there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            return file.read().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def cpu_seconds(pid, with_dead_children=False):
+    """User and system time of a process, all threads; 0 when it is gone."""
+    fields = _stat(pid)
+    if fields is None:
+        return 0.0
+    last = 15 if with_dead_children else 13
+    return sum(int(field) for field in fields[11:last]) * TICK_SECONDS
+
+
+def precise_cpu_seconds(pid):
+    """The same for a process with one thread, without the rounding to clock ticks."""
+    with open(f"/proc/{pid}/schedstat", encoding="ascii") as file:
+        return int(file.read().split()[0]) / 1e9
+
+
+def _children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(word) for word in file.read().split()]
+
+
+def _kind(pid):
+    try:
+        with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as file:
+            title = file.read().removeprefix("postgres: ")
+    except (FileNotFoundError, ProcessLookupError):
+        return "backends"
+    return next((kind for start, kind in KINDS.items() if title.startswith(start)), "backends")
+
+
+def _busy_seconds():
+    """What all processors did together, for whomever; time stolen by the hypervisor included."""
+    with open("/proc/stat", encoding="ascii") as file:
+        user, nice, system, _idle, _wait, irq, softirq, steal = (int(word) for word in file.readline().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) * TICK_SECONDS
+
+
+def snapshot(postmaster, kafka_pids, ignored=()):
+    """{kind: CPU seconds so far}; `ignored` are backends of ours that only watch."""
+    seconds = {"time": time.monotonic(), "machine": _busy_seconds(), "self": time.process_time()}
+    seconds["backends"] = cpu_seconds(postmaster, True) - cpu_seconds(postmaster)
+    seconds["other servers"] = cpu_seconds(postmaster)
+    seconds["kafka"] = sum(cpu_seconds(pid) for pid in kafka_pids)
+    for pid in _children(postmaster):
+        kind = "watching" if pid in ignored else _kind(pid)
+        seconds[kind] = seconds.get(kind, 0.0) + cpu_seconds(pid)
+    return seconds
+
+
+def difference(before, after, client_seconds):
+    """CPU seconds by kind between two snapshots, and `others`: how many cores strangers had on average."""
+    used = {kind: max(after[kind] - before.get(kind, 0.0), 0.0) for kind in after}
+    elapsed, machine = used.pop("time"), used.pop("machine")
+    used["client"] = client_seconds
+    others = (machine - sum(used.values())) / elapsed
+    for kind in ("self", "watching"):
+        used.pop(kind, None)
+    return used, max(others, 0.0)
+
+
+def has_backends(postmaster, ignored=()):
+    """Whether a client backend is left, or one that ended and was not counted yet by its postmaster."""
+    return any(pid not in ignored and _kind(pid) == "backends" for pid in _children(postmaster))
+
+
+class QuietWatch:
+    """Tells whether all programs together used less than so many cores during the last second."""
+
+    def __init__(self, cores):
+        self._cores = cores
+        self._start, self._busy = time.monotonic(), _busy_seconds()
+
+    def __call__(self):
+        now = time.monotonic()
+        if now - self._start < 1:
+            return False
+        busy = _busy_seconds()
+        is_quiet = (busy - self._busy) / (now - self._start) < self._cores
+        self._start, self._busy = now, busy
+        return is_quiet
+
+
+def description():
+    """What the figures were measured on."""
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        models = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {"processors": PROCESSORS, "model": models[0] if models else "?", "memory_gb": round(memory, 1)}

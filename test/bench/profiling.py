@@ -1,0 +1,127 @@
+"""Where a placement spends its time: `bench.py --profile`.
+
+Two views of a loop of placements inside one transaction, so without protocol, commit and wake-ups. Instructions,
+counted by callgrind in a single-user server: the same on a busy machine as on an idle one, and they can be attributed
+to the functions of the extension with all that these call. Samples of perf: where the processor really was.
+"""
+
+import re
+import shutil
+import subprocess
+
+import single
+import stack
+from host import run_tool
+from pgserver import DATABASE, pg_config, private
+
+WARM_CALLS = 100
+COUNTED_CALLS = 1000
+PERF_TRANSACTIONS = 8
+PERF_HERTZ = 2999
+PERF_LINES = 16
+SCHEMAS = {"place_order": "order_service", "plpgsql": "bench"}
+
+# With all that they call. The functions of a line are added up, those with a minus taken off.
+INCLUSIVE = {
+    "the call: fmgr_security_definer, or plpgsql's handler": ("fmgr_security_definer", "plpgsql_call_handler"),
+    ".. without SECURITY DEFINER and SET": ("functions_place_order",),
+    ".. instrument (1 statement)": ("statement_run", "-rows_run"),
+    ".. claim of the key (1 statement)": ("idempotency_claim",),
+    ".. order (1 statement)": ("orders_insert",),
+    ".. event: row and hint (1 statement)": ("outbox_append",),
+    ".. ids: nextval": ("nextval_internal",),
+    "ExecutorStart, of these and of the loop's own statement": ("standard_ExecutorStart",),
+    "ExecutorEnd, likewise": ("standard_ExecutorEnd",),
+    "heap_insert": ("heap_insert",),
+    "index_insert": ("index_insert",),
+    "XLogInsert (in these)": ("XLogInsert",),
+    "SearchSysCache": ("SearchSysCache1", "SearchSysCache2", "SearchSysCache3"),
+    "memory: palloc and its like": ("palloc", "palloc0", "MemoryContextAlloc", "MemoryContextAllocZeroAligned"),
+}
+LINE = re.compile(r"^\s*([\d,]+) \([^)]*\)\s+\S*?:([^:\s]+?)(?:'\d+)? \[", re.M)
+
+
+def _require(name):
+    if shutil.which(name) is None:
+        raise stack.SandboxError(f"{name} is not installed: apt-get install {name.replace('perf', 'linux-perf')}")
+
+
+def _count(servers, schema, calls):
+    """{function: instructions with all that it calls} of a single-user server that makes so many placements."""
+    data = servers.postgres.data
+    path = data / "callgrind.out"
+    binary = str(private(pg_config("bindir")) / "postgres")
+    command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={path}", binary]
+    # Of the cluster's own settings, but for the memory, whose making would be counted.
+    command += ["--single", "-D", str(data), "-c", "shared_buffers=16MB", DATABASE]
+    run_tool(command, data, " ".join(single.loop(schema, calls).split()) + "\n")
+    annotate = ["callgrind_annotate", "--inclusive=yes", "--threshold=100", str(path)]
+    text = subprocess.run(annotate, stdout=subprocess.PIPE, text=True, check=True).stdout
+    path.unlink()
+    counts = {}
+    for number, name in LINE.findall(text):
+        # A function that calls itself has a line per depth, and one of ours has a line per spelling of its path.
+        counts[name] = max(counts.get(name, 0), int(number.replace(",", "")))
+    return counts
+
+
+def _per_call(servers, schema):
+    """Instructions per placement once all plans are made: the difference of two runs."""
+    few = _count(servers, schema, WARM_CALLS)
+    many = _count(servers, schema, WARM_CALLS + COUNTED_CALLS)
+    return {name: (many[name] - few.get(name, 0)) / COUNTED_CALLS for name in many}
+
+
+def _sum(count, functions):
+    return sum(-count.get(name[1:], 0) if name.startswith("-") else count.get(name, 0) for name in functions)
+
+
+def count_instructions(servers):
+    """Instructions per placement of both, as text."""
+    _require("valgrind")
+    servers.reset()
+    servers.connection.close()
+    servers.postgres.stop()
+    counts = {name: _per_call(servers, schema) for name, schema in SCHEMAS.items()}
+    servers.postgres.start()
+    servers.connect()
+    lines = [f"{'instructions per placement':<58}" + "".join(f"{name:>14}" for name in counts)]
+    for label, functions in INCLUSIVE.items():
+        sums = [_sum(count, functions) for count in counts.values()]
+        lines.append(f"{label:<58}" + "".join(f"{value:>14,.0f}" if value else f"{'-':>14}" for value in sums))
+    return "\n".join(lines)
+
+
+def sample(servers, schema):
+    """perf's list of the functions in which the processor was most often, as text."""
+    path = servers.directory / "perf.data"
+    servers.reset()
+    with servers.postgres.connect() as connection:
+        connection.execute(single.loop(schema, WARM_CALLS))
+        command = ["perf", "record", "-q", "-e", "cycles:u", "-F", str(PERF_HERTZ), "-o", str(path)]
+        process = subprocess.Popen(
+            single.tied([*command, "-p", str(connection.info.backend_pid)]), stderr=subprocess.DEVNULL
+        )
+        with single.ended(process):
+            for _ in range(PERF_TRANSACTIONS):
+                connection.execute(single.loop(schema))
+            process.terminate()
+            process.wait()
+    return f"{_report(path, 'dso', 4)}\n\n{_report(path, 'symbol', PERF_LINES)}"
+
+
+def _report(path, key, line_count):
+    command = ["perf", "report", "-i", str(path), "--stdio", "-q", "--sort", key]
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
+    lines = [line.rstrip(" -") for line in result.stdout.splitlines() if line.strip()]
+    return "\n".join(lines[:line_count])
+
+
+def run(servers):
+    """The whole report."""
+    _require("perf")
+    servers.restart(has_publisher=False)
+    parts = [count_instructions(servers)]
+    for name, schema in SCHEMAS.items():
+        parts.append(f"{name}, perf -e cycles:u, without the kernel:\n{sample(servers, schema)}")
+    return "\n\n".join(parts)

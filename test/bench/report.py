@@ -1,0 +1,161 @@
+"""Medians, ratios within a round, tables in Markdown, and the file with everything."""
+
+import json
+import statistics
+from collections import defaultdict
+
+COST_KINDS = ("backends", "publisher", "kafka", "walwriter", "checkpointer", "client")
+
+
+class Samples:
+    """What the runs gave: {series: {round: {figure: value}}}."""
+
+    def __init__(self):
+        self._runs = defaultdict(dict)
+
+    def add(self, series, round_number, result):
+        self._runs[series][round_number] = result
+
+    def __contains__(self, series):
+        return series in self._runs
+
+    def values(self, series, figure):
+        """One value per round; a figure of a group is written group.name."""
+        group, _, name = figure.rpartition(".")
+        runs = self._runs.get(series, {}).values()
+        found = ((run.get(group, {}) if group else run).get(name) for run in runs)
+        return [value for value in found if value is not None]
+
+    def ratios(self, series, other, figure="orders_per_s"):
+        """The quotient of two series, round by round: what slowed a whole round down cancels out."""
+        rounds = self._runs.get(series, {}).keys() & self._runs.get(other, {}).keys()
+        return [self._runs[series][n][figure] / self._runs[other][n][figure] for n in sorted(rounds)]
+
+    def median(self, series, figure):
+        values = self.values(series, figure)
+        return statistics.median(values) if values else None
+
+    def others(self):
+        """Cores that other programs had during each run."""
+        found = (run.get("others_cores") for runs in self._runs.values() for run in runs.values())
+        return [value for value in found if value is not None]
+
+    def dump(self):
+        return {series: [runs[n] for n in sorted(runs)] for series, runs in self._runs.items()}
+
+
+# --- text -----------------------------------------------------------------------------------------------------------
+
+
+def spread(values, digits=0):
+    """median [lowest-highest]"""
+    if not values:
+        return "-"
+    low, middle, high = (f"{value:,.{digits}f}" for value in (min(values), statistics.median(values), max(values)))
+    return middle if low == high else f"{middle} [{low}-{high}]"
+
+
+def number(value, digits=0):
+    return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def table(heads, rows):
+    """A Markdown table that can also be read as it stands."""
+    rows = [heads, *rows]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(heads))]
+    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in rows]
+    lines.insert(1, "| " + " | ".join("-" * width for width in widths) + " |")
+    return "\n".join(lines) + "\n"
+
+
+# --- the parts ------------------------------------------------------------------------------------------------------
+
+
+def single_table(samples, connections):
+    rows = []
+    for count in connections:
+        ours, base, on = f"ours {count}", f"plpgsql {count}", f"publisher {count}"
+        if ours not in samples:
+            continue
+        loss = [(1 - ratio) * 100 for ratio in samples.ratios(on, ours)]
+        rows.append(
+            [
+                str(count),
+                spread(samples.values(base, "orders_per_s")),
+                spread(samples.values(ours, "orders_per_s")),
+                spread(samples.ratios(ours, base), 2),
+                spread(samples.values(on, "orders_per_s")),
+                spread(loss),
+                spread(samples.values(on, "behind")),
+            ]
+        )
+    heads = ["connections", "plpgsql", "place_order", "ratio", "with publisher", "its cost, %", "behind at end"]
+    return "(a) single placements, orders/s: median [lowest-highest]\n\n" + table(heads, rows)
+
+
+def loop_table(samples):
+    ours, base = (samples.values(f"loop {name}", "cpu_us_backend") for name in ("ours", "plpgsql"))
+    if not ours:
+        return ""
+    ratios = samples.ratios("loop ours", "loop plpgsql", "cpu_us_backend")
+    heads = ["plpgsql", "place_order", "ratio"]
+    title = "(d) many placements in one transaction, CPU us of the backend per order\n\n"
+    return title + table(heads, [[spread(base, 1), spread(ours, 1), spread(ratios, 2)]])
+
+
+def batch_table(samples, sizes, connections):
+    rows = []
+    for count in connections:
+        for size in sizes:
+            series = f"call {size} x{count}"
+            if series in samples:
+                speed, ratios = samples.values(series, "orders_per_s"), samples.ratios(series, f"copy x{count}")
+                single = samples.ratios(series, "plpgsql 32")
+                share = [100 * value for value in samples.values(series, "driver_share")]
+                rows.append(
+                    [str(count), str(size), spread(speed), spread(ratios, 2), spread(single, 2), spread(share)]
+                )
+        series = f"copy x{count}"
+        if series in samples:
+            share = [100 * value for value in samples.values(series, "driver_share")]
+            rows.append([str(count), "COPY", spread(samples.values(series, "orders_per_s")), "1", "", spread(share)])
+    heads = ["connections", "items", "orders/s", "/ COPY", "/ plpgsql at 32", "driver CPU, % of a core"]
+    return "(b) receive_orders + settle_orders, two commits per call\n\n" + table(heads, rows)
+
+
+def outbox_tables(samples, rates):
+    text = ""
+    if "drain" in samples:
+        rows = [[spread(samples.values("drain", "orders")), spread(samples.values("drain", "events_per_s"))]]
+        text += "(c) drain of a backlog\n\n" + table(["events", "events/s"], rows) + "\n"
+    rows = []
+    for rate in rates:
+        series = f"open {rate}"
+        if series in samples:
+            figures = ("ack_p50_ms", "ack_p99_ms", "marked_p50_ms", "marked_p99_ms", "client_p50_ms", "client_p99_ms")
+            rows.append([f"{rate:,}", *(spread(samples.values(series, figure), 1) for figure in figures)])
+    heads = ["orders/s", "commit-ack p50 <=", "p99 <=", "begin-marked p50", "p99", "client p50", "p99"]
+    return text + "(c) latency at a fixed rate, ms\n\n" + table(heads, rows) if rows else text
+
+
+def cost_table(samples, names):
+    """names: {series: what it is called}"""
+    rows = []
+    for series, name in names.items():
+        if series not in samples:
+            continue
+        cells = [number(samples.median(series, f"cpu_us.{kind}"), 1) for kind in COST_KINDS]
+        cells += [number(samples.median(series, "wal_bytes")), number(samples.median(series, "fsyncs"), 3)]
+        rows.append([name, *cells])
+    heads = ["per order (median)", *COST_KINDS, "WAL bytes", "fsyncs"]
+    return "(d) cost of an order by process, CPU us\n\n" + table(heads, rows)
+
+
+def noise_text(samples, processors):
+    cores = spread(samples.others(), 1)
+    return f"Other programs had {cores} of the {processors} cores during the runs. The more, the less all this says.\n"
+
+
+def write(path, head, samples):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({**head, "series": samples.dump()}, indent=1) + "\n")

@@ -61,7 +61,7 @@ event_encode(const Event *event, uint8_t *buffer, size_t size)
 	message.order_version = event->order_version;
 	message.filled_quantity = event->filled_quantity;
 	if (event->reason != REASON_NONE)
-		message.reason = text_field(rules_reason_name(event->reason));
+		message.reason = text_field(reason_name(event->reason));
 
 	if (order_service__v1__order_event__get_packed_size(&message) > size)
 		return 0;

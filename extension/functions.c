@@ -99,7 +99,7 @@ return_single(FunctionCallInfo fcinfo, const Outcome *outcome)
 		outcome_raise(outcome);
 	status = rules_status_name(order->status);
 	if (order->reason != REASON_NONE)
-		reason = rules_reason_name(order->reason);
+		reason = reason_name(order->reason);
 	values[0] = Int64GetDatum(order->order_id);
 	values[2] = Int16GetDatum(outcome->code);
 	values[4] = BoolGetDatum(outcome->is_replayed);

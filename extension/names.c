@@ -44,8 +44,8 @@ NAME_FUNCTION(names_hold_name, rules_hold_name)
 NAME_FUNCTION(names_event_type_name, rules_event_type_name)
 NAME_FUNCTION(names_execution_type_name, rules_execution_type_name)
 NAME_FUNCTION(names_outbox_status_name, outbox_status_name)
-NAME_FUNCTION(names_reason_name, rules_reason_name)
-NAME_FUNCTION(names_reason_message, rules_reason_message)
+NAME_FUNCTION(names_reason_name, reason_name)
+NAME_FUNCTION(names_reason_message, reason_message)
 
 PG_FUNCTION_INFO_V1(names_refuse);
 PG_FUNCTION_INFO_V1(names_preloaded);
@@ -56,7 +56,7 @@ names_refuse(PG_FUNCTION_ARGS)
 	Outcome outcome;
 	char *name = PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0));
 	char *detail = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
-	int reason = name != NULL ? rules_reason_number(name) : -1;
+	int reason = name != NULL ? reason_number(name) : -1;
 
 	if (reason <= REASON_NONE)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),

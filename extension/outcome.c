@@ -35,7 +35,7 @@ outcome_refuse(Outcome *outcome, Reason reason, const char *detail, ...)
 	va_list arguments;
 
 	Assert(reason != REASON_NONE);
-	*outcome = (Outcome){.code = (int16) rules_reason_code(reason), .reason = reason};
+	*outcome = (Outcome){.code = (int16) reason_code(reason), .reason = reason};
 	if (detail == NULL)
 		return;
 	va_start(arguments, detail);
@@ -49,8 +49,7 @@ outcome_refuse_for(Outcome *outcome, Reason reason, const Order *order, const ch
 	va_list arguments;
 
 	Assert(reason != REASON_NONE);
-	*outcome =
-		(Outcome){.code = (int16) rules_reason_code(reason), .reason = reason, .order = order};
+	*outcome = (Outcome){.code = (int16) reason_code(reason), .reason = reason, .order = order};
 	va_start(arguments, detail);
 	outcome->detail = format_detail(detail, arguments);
 	va_end(arguments);
@@ -102,7 +101,7 @@ outcome_raise(const Outcome *outcome)
 	Assert(!outcome->is_recorded);
 	ereport(ERROR, (errcode(MAKE_SQLSTATE('O', 'S', '0' + code / 100, '0' + code / 10 % 10,
 										  '0' + code % 10)),
-					errmsg("%s", rules_reason_message(outcome->reason)),
+					errmsg("%s", reason_message(outcome->reason)),
 					outcome->detail != NULL ? errdetail("%s", outcome->detail) : 0,
 					hint != NULL ? errhint("%s", hint) : 0));
 	pg_unreachable();

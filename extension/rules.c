@@ -15,20 +15,6 @@
 
 #define LENGTH_OF(array) ((int) (sizeof(array) / sizeof((array)[0])))
 
-typedef struct ReasonRow
-{
-	int number;
-	const char *name;
-	int code;
-	const char *message;
-} ReasonRow;
-
-static const ReasonRow reason_rows[] = {
-#define REASON_ROW(number, name, code, message) {number, #name, code, message},
-	REASON_TABLE(REASON_ROW)
-#undef REASON_ROW
-};
-
 static const char *const side_names[] = {NULL, "BUY", "SELL"};
 static const char *const order_type_names[] = {"MARKET", "LIMIT"};
 static const char *const time_in_force_names[] = {"DAY", "GTC", "IOC", "FOK"};
@@ -78,53 +64,6 @@ static const unsigned int transitions[STATUS_COUNT] = {
 	[STATUS_CANCELED] = 0,
 	[STATUS_REJECTED] = 0,
 };
-
-static const ReasonRow *
-find_reason(int reason)
-{
-	for (int i = 0; i < LENGTH_OF(reason_rows); i++)
-	{
-		if (reason_rows[i].number == reason)
-			return &reason_rows[i];
-	}
-	return NULL;
-}
-
-const char *
-rules_reason_name(int reason)
-{
-	const ReasonRow *row = find_reason(reason);
-
-	return row != NULL ? row->name : NULL;
-}
-
-int
-rules_reason_number(const char *name)
-{
-	assert(name != NULL);
-	for (int i = 0; i < LENGTH_OF(reason_rows); i++)
-	{
-		if (strcmp(reason_rows[i].name, name) == 0)
-			return reason_rows[i].number;
-	}
-	return -1;
-}
-
-int
-rules_reason_code(int reason)
-{
-	const ReasonRow *row = find_reason(reason);
-
-	return row != NULL ? row->code : CODE_INTERNAL;
-}
-
-const char *
-rules_reason_message(int reason)
-{
-	const ReasonRow *row = find_reason(reason);
-
-	return row != NULL ? row->message : NULL;
-}
 
 bool
 rules_reason_rejects(int reason)

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "bounds.h"
+#include "reason.h"
 
 typedef enum Side
 {
@@ -91,85 +92,6 @@ typedef enum ExecutionType
 } ExecutionType;
 
 #define EXECUTION_COUNT 6
-
-/* Business codes, the same on the wire, in result rows and, behind "OS", as SQLSTATE. */
-#define CODE_OK 200
-#define CODE_INVALID 400
-#define CODE_NO_SESSION 401
-#define CODE_INSUFFICIENT 402
-#define CODE_FORBIDDEN 403
-#define CODE_NOT_FOUND 404
-#define CODE_CONFLICT 409
-#define CODE_KEY_REUSED 422
-#define CODE_INTERNAL 500
-#define CODE_UNAVAILABLE 503
-
-/*
- * Why a request was refused or an order ended: X(number, name, code, message). Numbers are stored
- * in orders.reason: never reuse one. Message follows PostgreSQL's style: lower case, no full stop.
- */
-#define REASON_TABLE(X) \
-	X(0, NONE, CODE_OK, "accepted") \
-	X(1, FIELD_MISSING, CODE_INVALID, "a required field is missing") \
-	X(2, KEY_INVALID, CODE_INVALID, "idempotency key is not valid") \
-	X(3, ACCOUNT_INVALID, CODE_INVALID, "account id is not valid") \
-	X(4, SYMBOL_INVALID, CODE_INVALID, "symbol is not valid") \
-	X(5, SIDE_INVALID, CODE_INVALID, "side is not valid") \
-	X(6, ORDER_TYPE_INVALID, CODE_INVALID, "order type is not valid") \
-	X(7, TIME_IN_FORCE_INVALID, CODE_INVALID, "time in force is not valid") \
-	X(8, QUANTITY_INVALID, CODE_INVALID, "quantity is not valid") \
-	X(9, PRICE_INVALID, CODE_INVALID, "price is not valid") \
-	X(10, AMOUNT_OVERFLOW, CODE_INVALID, "quantity times price is too large") \
-	X(11, PRICE_OFF_TICK, CODE_INVALID, "price is not a multiple of the tick") \
-	X(12, QUANTITY_OFF_LOT, CODE_INVALID, "quantity is not a multiple of the lot") \
-	X(13, PRICE_OUTSIDE_LIMITS, CODE_INVALID, "price is outside the limits of the day") \
-	X(14, ORDER_ID_INVALID, CODE_INVALID, "order id is not valid") \
-	X(15, OUTCOME_INVALID, CODE_INVALID, "outcome of the reservation is not valid") \
-	X(16, EXECUTION_INVALID, CODE_INVALID, "execution report is not valid") \
-	X(17, TIME_TO_LIVE_INVALID, CODE_INVALID, "time to live is not valid") \
-	X(20, INSUFFICIENT_FUNDS, CODE_INSUFFICIENT, "funds are not sufficient") \
-	X(21, INSUFFICIENT_POSITION, CODE_INSUFFICIENT, "position is not sufficient") \
-	X(22, ACCOUNT_NOT_FOUND, CODE_NOT_FOUND, "account does not exist") \
-	X(23, ACCOUNT_SUSPENDED, CODE_FORBIDDEN, "account is suspended") \
-	X(24, ACCOUNT_REFUSED, CODE_INVALID, "reservation was refused as invalid") \
-	X(25, ACCOUNT_UNAVAILABLE, CODE_UNAVAILABLE, "account service is not available") \
-	X(26, ACCOUNT_OUTCOME_UNKNOWN, CODE_UNAVAILABLE, "account service did not answer in time") \
-	X(27, EXPIRED_BEFORE_ACCEPTANCE, CODE_UNAVAILABLE, "order expired before it was accepted") \
-	X(30, UNKNOWN_SYMBOL, CODE_NOT_FOUND, "symbol does not exist") \
-	X(31, SYMBOL_HALTED, CODE_CONFLICT, "trading in the symbol is halted") \
-	X(32, UNKNOWN_ORDER, CODE_NOT_FOUND, "order does not exist") \
-	X(33, NOT_YOURS, CODE_FORBIDDEN, "order belongs to another account") \
-	X(34, IN_PROGRESS, CODE_CONFLICT, "the first request with this key is still in progress") \
-	X(35, WRONG_STATE, CODE_CONFLICT, "order is in the wrong state") \
-	X(36, KEY_REUSED, CODE_KEY_REUSED, "idempotency key was used for another request") \
-	X(37, NO_SESSION, CODE_NO_SESSION, "session does not exist or has expired") \
-	X(40, EXCHANGE_REJECTED, CODE_OK, "exchange rejected the order") \
-	X(41, EXCHANGE_CANCELED, CODE_OK, "exchange canceled the order") \
-	X(42, EXCHANGE_EXPIRED, CODE_OK, "order expired at the exchange")
-
-typedef enum Reason
-{
-#define REASON_MEMBER(number, name, code, message) REASON_##name = (number),
-	REASON_TABLE(REASON_MEMBER)
-#undef REASON_MEMBER
-} Reason;
-
-/*
- * The reason's name, such as "PRICE_OFF_TICK"; NULL for a number that is not in the table. Static.
- */
-extern const char *rules_reason_name(int reason);
-
-/* The number of a reason's name; -1 when there is none. */
-extern int rules_reason_number(const char *name);
-
-/* The business code a reason answers with; CODE_INTERNAL for a number that is not in the table. */
-extern int rules_reason_code(int reason);
-
-/*
- * The reason in one line, PostgreSQL's message style; NULL for a number that is not in the table.
- * Static.
- */
-extern const char *rules_reason_message(int reason);
 
 /*
  * True where an order that was never accepted may be recorded as REJECTED for this reason: what

@@ -77,7 +77,7 @@ settle(Order *order, const SettlementItem *item)
 	Assert(order->status == STATUS_RECEIVED);
 	order->status = item->reason == REASON_NONE ? STATUS_ACCEPTED : STATUS_REJECTED;
 	order->reason = (int16) item->reason;
-	order->code = (int16) rules_reason_code(item->reason);
+	order->code = (int16) reason_code(item->reason);
 	order->hold = (int16) item->hold;
 }
 

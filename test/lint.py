@@ -118,8 +118,9 @@ class Tree:
         return [source for source in self.c_sources if source.path.startswith(directory + "/")]
 
     def resolve(self, source: Source, include: Include, directory: str) -> Source | None:
-        """The file of ours that an include means: next to its source, or below |directory|."""
-        for base in (os.path.dirname(source.path), directory):
+        """The file of ours that an include means: next to its source, below |directory|, or one of
+        the contracts that all share."""
+        for base in (os.path.dirname(source.path), directory, "proto"):
             found = self.files.get(os.path.normpath(os.path.join(base, include.name)))
             if include.is_quoted and found is not None:
                 return found

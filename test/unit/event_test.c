@@ -186,7 +186,7 @@ expect_fields(const uint8_t *bytes, size_t size, const Event *event)
 	expect_number(&fields[12], event->event_type);
 	expect_number(&fields[13], event->order_version);
 	expect_number(&fields[14], event->filled_quantity);
-	expect_text(&fields[15], event->reason != REASON_NONE ? rules_reason_name(event->reason) : "");
+	expect_text(&fields[15], event->reason != REASON_NONE ? reason_name(event->reason) : "");
 }
 
 /* Encodes and reads back; returns the size. */
@@ -364,7 +364,7 @@ every_reason_is_written_by_its_name(void **state)
 	(void) state;
 	for (event.reason = 0; event.reason < 100; event.reason++)
 	{
-		if (rules_reason_name(event.reason) != NULL)
+		if (reason_name(event.reason) != NULL)
 			(void) expect_round_trip(&event);
 	}
 }
@@ -401,7 +401,7 @@ largest_event_fits(void **state)
 	reserve_id[sizeof(reserve_id) - 1] = '\0';
 	for (int reason = 1; reason < 100; reason++)
 	{
-		const char *name = rules_reason_name(reason);
+		const char *name = reason_name(reason);
 
 		if (name == NULL || strlen(name) <= reason_length)
 			continue;

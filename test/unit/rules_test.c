@@ -1,6 +1,6 @@
 /*
  * rules_test.c
- *		What an order may be and become: every reason, name, transition and report of the exchange.
+ *		What an order may be and become: every name, transition and report of the exchange.
  *
  * DESIGN	The tables here were written from the design, not from rules.c: numbers and names are on
  *			the wire and in the database, so that a change of one must be made twice. Requests:
@@ -20,126 +20,6 @@
 #include "bounds.h"
 
 #define LENGTH_OF(array) ((int) (sizeof(array) / sizeof((array)[0])))
-
-/* Every reason there is, by number. */
-static const struct
-{
-	int number;
-	int code;
-	const char *name;
-} reasons[] = {
-	{0, 200, "NONE"},
-	{1, 400, "FIELD_MISSING"},
-	{2, 400, "KEY_INVALID"},
-	{3, 400, "ACCOUNT_INVALID"},
-	{4, 400, "SYMBOL_INVALID"},
-	{5, 400, "SIDE_INVALID"},
-	{6, 400, "ORDER_TYPE_INVALID"},
-	{7, 400, "TIME_IN_FORCE_INVALID"},
-	{8, 400, "QUANTITY_INVALID"},
-	{9, 400, "PRICE_INVALID"},
-	{10, 400, "AMOUNT_OVERFLOW"},
-	{11, 400, "PRICE_OFF_TICK"},
-	{12, 400, "QUANTITY_OFF_LOT"},
-	{13, 400, "PRICE_OUTSIDE_LIMITS"},
-	{14, 400, "ORDER_ID_INVALID"},
-	{15, 400, "OUTCOME_INVALID"},
-	{16, 400, "EXECUTION_INVALID"},
-	{17, 400, "TIME_TO_LIVE_INVALID"},
-	{20, 402, "INSUFFICIENT_FUNDS"},
-	{21, 402, "INSUFFICIENT_POSITION"},
-	{22, 404, "ACCOUNT_NOT_FOUND"},
-	{23, 403, "ACCOUNT_SUSPENDED"},
-	{24, 400, "ACCOUNT_REFUSED"},
-	{25, 503, "ACCOUNT_UNAVAILABLE"},
-	{26, 503, "ACCOUNT_OUTCOME_UNKNOWN"},
-	{27, 503, "EXPIRED_BEFORE_ACCEPTANCE"},
-	{30, 404, "UNKNOWN_SYMBOL"},
-	{31, 409, "SYMBOL_HALTED"},
-	{32, 404, "UNKNOWN_ORDER"},
-	{33, 403, "NOT_YOURS"},
-	{34, 409, "IN_PROGRESS"},
-	{35, 409, "WRONG_STATE"},
-	{36, 422, "KEY_REUSED"},
-	{37, 401, "NO_SESSION"},
-	{40, 200, "EXCHANGE_REJECTED"},
-	{41, 200, "EXCHANGE_CANCELED"},
-	{42, 200, "EXCHANGE_EXPIRED"},
-};
-
-/* The numbers as the header has them, to see what a look-up by number would hide. */
-static const int header_numbers[] = {
-#define NUMBER(number, name, code, message) (number),
-	REASON_TABLE(NUMBER)
-#undef NUMBER
-};
-
-static void
-reason_numbers_names_and_codes_never_change(void **state)
-{
-	int row = 0;
-
-	(void) state;
-	assert_int_equal(LENGTH_OF(header_numbers), LENGTH_OF(reasons));
-	for (int number = -10; number < 1000; number++)
-	{
-		if (row < LENGTH_OF(reasons) && reasons[row].number == number)
-		{
-			assert_string_equal(rules_reason_name(number), reasons[row].name);
-			assert_int_equal(rules_reason_number(reasons[row].name), number);
-			assert_int_equal(rules_reason_code(number), reasons[row].code);
-			assert_non_null(rules_reason_message(number));
-			row++;
-		}
-		else
-		{
-			assert_null(rules_reason_name(number));
-			assert_null(rules_reason_message(number));
-			assert_int_equal(rules_reason_code(number), 500);
-		}
-	}
-	assert_int_equal(row, LENGTH_OF(reasons));
-	assert_int_equal(rules_reason_number(""), -1);
-	assert_int_equal(rules_reason_number("none"), -1);
-	assert_int_equal(rules_reason_number("KEY_INVALID "), -1);
-	assert_null(rules_reason_name(INT_MIN));
-	assert_null(rules_reason_name(INT_MAX));
-}
-
-static void
-no_two_reasons_share_a_number_a_name_or_a_message(void **state)
-{
-	(void) state;
-	for (int i = 0; i < LENGTH_OF(header_numbers); i++)
-	{
-		for (int j = 0; j < i; j++)
-		{
-			int a = header_numbers[i];
-			int b = header_numbers[j];
-
-			assert_int_not_equal(a, b);
-			assert_string_not_equal(rules_reason_name(a), rules_reason_name(b));
-			assert_string_not_equal(rules_reason_message(a), rules_reason_message(b));
-		}
-	}
-}
-
-static void
-messages_are_in_the_style_of_postgresql(void **state)
-{
-	(void) state;
-	for (int i = 0; i < LENGTH_OF(reasons); i++)
-	{
-		const char *message = rules_reason_message(reasons[i].number);
-		size_t length = strlen(message);
-
-		assert_in_range(length, 1, DETAIL_SIZE - 1);
-		assert_in_range(message[0], 'a', 'z');
-		assert_in_range(message[length - 1], 'a', 'z');
-		for (size_t c = 0; c < length; c++)
-			assert_in_range(message[c], ' ', '~');
-	}
-}
 
 static void
 only_what_account_can_answer_rejects_an_order(void **state)
@@ -438,9 +318,6 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(reason_numbers_names_and_codes_never_change),
-		cmocka_unit_test(no_two_reasons_share_a_number_a_name_or_a_message),
-		cmocka_unit_test(messages_are_in_the_style_of_postgresql),
 		cmocka_unit_test(only_what_account_can_answer_rejects_an_order),
 		cmocka_unit_test(names_and_codes_never_change),
 		cmocka_unit_test(all_64_transitions_are_those_of_the_table),

@@ -1,0 +1,263 @@
+/*
+ * bounds.h
+ *		Every limit of the proxy and its clients, with the arithmetic behind it. What is a setting
+ *		has its default and its range here; config.c reads them.
+ */
+#ifndef PROXY_BOUNDS_H
+#define PROXY_BOUNDS_H
+
+/* Client connections: 10,000 idle ones cost about 1 KB each. */
+#define CONNECTIONS_DEFAULT 16384
+#define CONNECTIONS_MIN 1
+#define CONNECTIONS_MAX 1000000
+
+/* Descriptors besides: the database, the Account service's endpoints, operators, name servers. */
+#define DESCRIPTORS_BESIDE_CLIENTS 512
+
+/* Requests read and not answered, of one connection and in all. */
+#define CONNECTION_IN_FLIGHT_DEFAULT 1024
+#define CONNECTION_IN_FLIGHT_MIN 1
+#define CONNECTION_IN_FLIGHT_MAX 65536
+#define IN_FLIGHT_DEFAULT 16384
+#define IN_FLIGHT_MIN 1
+#define IN_FLIGHT_MAX 1000000
+
+/*
+ * Answers a client has not read yet. Two frames of the largest size fit, so that a client that
+ * reads slowly, but does read, is not cut off.
+ */
+#define OUTPUT_BYTES_DEFAULT (4 * 1024 * 1024)
+#define OUTPUT_BYTES_MIN (64 * 1024)
+#define OUTPUT_BYTES_MAX (256 * 1024 * 1024)
+
+/* From a request's last byte to its answer, whatever happens (SPEC 6: 5 s to get a connection). */
+#define REQUEST_TIMEOUT_MS_DEFAULT 5000
+#define REQUEST_TIMEOUT_MS_MIN 100
+#define REQUEST_TIMEOUT_MS_MAX 60000
+
+/*
+ * From a frame's first byte to its last: a sender that trickles is cut off (slow loris). So is a
+ * client that takes not one byte of its answers for this long: it would hold their memory for as
+ * long as it lives.
+ */
+#define FRAME_TIMEOUT_MS_DEFAULT 30000
+#define FRAME_TIMEOUT_MS_MIN 100
+#define FRAME_TIMEOUT_MS_MAX 600000
+
+/*
+ * One client's share of a turn. All clients share one buffer for reading: a client owns memory for
+ * input only while a frame is incomplete.
+ */
+#define READ_BYTES_MAX (64 * 1024)
+#define READS_PER_TURN_MAX 4
+
+/*
+ * From half of OUTPUT_BYTES on, a client is not read from until it has taken answers. If it takes
+ * not one byte for this long, it will not, and is cut off.
+ */
+#define OUTPUT_STALL_MS 5000
+
+/*
+ * What one byte of requests can make us answer at once: a header of 24 bytes, an ErrorMessage of
+ * some 600. Half of the default output, divided by this, is READ_BYTES_MAX.
+ */
+#define ANSWER_BYTES_PER_BYTE_MAX 32
+
+/* Pieces of memory that one system call writes. */
+#define WRITE_CHUNKS_MAX 64
+
+/* A client that vanished without a word is noticed after two minutes. */
+#define KEEPALIVE_IDLE_SECONDS 60
+#define KEEPALIVE_INTERVAL_SECONDS 15
+#define KEEPALIVE_COUNT 4
+
+/* Waiting connections taken in one turn, and the pause when no descriptor or memory is left. */
+#define ACCEPTS_PER_TURN_MAX 64
+#define ACCEPT_PAUSE_MS 100
+
+/* How long a connection that is to close may take to get its last answers, and then to read them:
+ * closed with unread input, it would be reset, and they would be lost. */
+#define CLOSE_ANSWERS_MS 5000
+#define CLOSE_LINGER_MS 2000
+
+/* Requests to the admin port: GET and HEAD without a body, so this is for the headers. */
+#define ADMIN_HEADER_BYTES_MAX 8192
+#define ADMIN_BODY_BYTES_MAX 1024
+#define ADMIN_TIMEOUT_SECONDS 5
+
+/* How long SIGTERM waits for what is in flight. */
+#define SHUTDOWN_GRACE_MS_DEFAULT 10000
+#define SHUTDOWN_GRACE_MS_MIN 0
+#define SHUTDOWN_GRACE_MS_MAX 600000
+#define SHUTDOWN_LOOK_MS 10
+
+/* Database connections of one proxy: few, because a batch shares one (SPEC 6 has 40 unbatched). */
+#define POOL_CONNECTIONS_DEFAULT 4
+#define POOL_CONNECTIONS_MIN 1
+#define POOL_CONNECTIONS_MAX 200
+
+/* Hosts of a connection string, and the options libpq knows (43 in version 15) with our own. */
+#define PG_HOSTS_MAX 16
+#define PG_OPTIONS_MAX 96
+
+/* Parameters of a statement: receive_orders() has 8. */
+#define PG_PARAMETERS_MAX 8
+
+/* What is kept of a server's message, for the log. */
+#define PG_MESSAGE_BYTES_MAX 256
+
+/* Logins of a pool at the same time, and its pause after one that failed: it grows each time. */
+#define PG_LOGINS_MAX 2
+#define PG_PAUSE_MS_MIN 100
+#define PG_PAUSE_MS_MAX 5000
+
+/*
+ * A call that is not answered by then is given up with its connection: twelve times what its
+ * requests wait by default, so that a server that is merely slow is not asked twice.
+ */
+#define PG_CALL_MS_MAX 60000
+
+/* Calls for which a lane of the backlog is passed over in favour of more urgent ones. */
+#define BACKLOG_PASSES_MAX 4
+
+/*
+ * What all proxies together may open: SPEC 6 leaves 40 of the server's connections for operation,
+ * backup and monitoring; most of the rest is the default.
+ */
+#define SERVER_CONNECTIONS_DEFAULT 100
+#define SERVER_CONNECTIONS_MAX 100000
+#define INSTANCES_DEFAULT 1
+#define INSTANCES_MAX 1000
+
+/* Life of a database connection (SPEC 6). */
+#define CONNECT_TIMEOUT_MS_DEFAULT 5000
+#define CONNECT_TIMEOUT_MS_MIN 100
+#define CONNECT_TIMEOUT_MS_MAX 60000
+#define IDLE_TIMEOUT_MS_DEFAULT (5 * 60000)
+#define LIFETIME_MS_DEFAULT (30 * 60000)
+#define CONNECTION_AGE_MS_MIN 1000
+#define CONNECTION_AGE_MS_MAX (24 * 60 * 60000)
+
+/* Items of one array call (the extension takes 4096). */
+#define BATCH_ITEMS_DEFAULT 256
+#define BATCH_ITEMS_MIN 1
+#define BATCH_ITEMS_MAX 4096
+
+/* Texts of a request; longer ones are refused before anything is asked (rules.c has the rest). */
+#define KEY_BYTES_MAX 128
+#define SYMBOL_BYTES_MAX 32
+#define SESSION_ID_BYTES_MAX 256
+
+/* One page of a list; the database is asked for one more, and gives at most 1000. */
+#define LIST_ORDERS_DEFAULT 100
+#define LIST_ORDERS_MAX 500
+
+/*
+ * How long a connection's session is believed before the database is asked again: what a closed or
+ * expired session may still do.
+ */
+#define SESSION_TRUST_MS 10000
+
+/*
+ * A reservation is settled even if its client has been answered: for so long after the reservation,
+ * in attempts of so long. Then a resolver has taken the order.
+ */
+#define SETTLE_MS_MIN 1000
+#define SETTLE_LATE_MS_MAX 30000
+
+/* The Account call (SPEC 3). */
+#define ACCOUNT_ATTEMPT_MS_DEFAULT 50
+#define ACCOUNT_OVERALL_MS_DEFAULT 90
+#define ACCOUNT_RETRY_DELAY_MS_DEFAULT 10
+#define ACCOUNT_RETRIES_DEFAULT 1
+#define ACCOUNT_MS_MAX 60000
+#define ACCOUNT_RETRIES_MAX 5
+
+/*
+ * The resolver looks for debts every second and works at 64 at a time; a call of the database may
+ * take as long as an acquisition (SPEC 6). The second release of a doubtful hold comes a minute
+ * after the first.
+ */
+#define RESOLVER_INTERVAL_MS 1000
+#define RESOLVER_DEBTS_MAX 64
+#define RESOLVER_STORE_MS_MAX 5000
+#define RESOLVER_SECOND_RELEASE_MS 60000
+
+/* Addresses behind one name, the time to find them, and endpoints in all. */
+#define DNS_ADDRESSES_MAX 16
+#define DNS_TIMEOUT_MS 5000
+#define ENDPOINTS_MAX 64
+
+/* An inbound gRPC message (SPEC 3), and a response's headers. */
+#define GRPC_MESSAGE_BYTES_MAX 1048576
+#define GRPC_HEADER_BYTES_MAX 8192
+
+/*
+ * An HTTP/2 connection. A message of the largest size fits a stream's window with its prefix, so
+ * that it never waits for an update of the window; a connection's window has room for 16 of them.
+ */
+#define HTTP2_STREAM_WINDOW_BYTES (GRPC_MESSAGE_BYTES_MAX + 5)
+#define HTTP2_CONNECTION_WINDOW_BYTES (16 * HTTP2_STREAM_WINDOW_BYTES)
+
+/* Requests at a time, also where the peer would take more. */
+#define HTTP2_STREAMS_MAX 1000
+
+/* Ids are not used twice. At three quarters of them a connection makes room for a new one. */
+#define HTTP2_STREAM_ID_MAX (INT32_MAX / 4 * 3)
+
+/* What the socket does not take yet: above this no more frames are made. */
+#define HTTP2_OUTPUT_BYTES_MAX (256 * 1024)
+
+/* A call may take 50 ms; a network that acknowledges nothing for so long is dead. */
+#define HTTP2_SILENCE_MS_MAX 3000
+
+/* A PING goes before the first request after so long a silence, and must be answered in time. */
+#define HTTP2_PING_IDLE_MS 15000
+#define HTTP2_PING_IDLE_MS_MAX 3600000
+#define HTTP2_PING_ANSWER_MS_MAX 1000
+
+/*
+ * To connect, with the first words of HTTP/2; then the pause after a failure, which grows by 1.6,
+ * give or take a fifth. A server that accepts and closes gets at most 10 connections a second.
+ */
+#define ENDPOINT_CONNECT_MS_MAX 1000
+#define ENDPOINT_BACKOFF_MS_MIN 1000
+#define ENDPOINT_BACKOFF_MS_MAX 120000
+#define ENDPOINT_RECONNECT_MS_MIN 100
+
+/* A name is asked for again after a failure, but not more often than this; and without one so. */
+#define TARGET_RESOLVE_MS_MIN 5000
+#define TARGET_REFRESH_MS 30000
+
+/* Calls that wait for an endpoint. */
+#define CHANNEL_WAITING_MAX 1024
+
+/* The clients' side of a connection: bytes not yet written, and the size of an unpacked answer (a list
+ * of 1000 orders needs about 300 KB). */
+#define CLIENT_OUTPUT_BYTES_MAX (4 * 1024 * 1024)
+#define UNPACK_BYTES_MAX (8 * 1024 * 1024)
+#define CLIENT_TIMEOUT_SECONDS_MAX 3600
+#define PINGS_MAX 1000000
+#define STATUS_BYTES_MAX (1024 * 1024)
+
+/* order-bench: 65,536 requests under way take 8 MB, the orders it remembers 20 MB. */
+#define BENCH_CONNECTIONS_MAX 50000
+#define BENCH_REQUESTS_MAX 65536
+#define BENCH_RATE_MAX 1000000
+#define BENCH_SECONDS_MAX 604800
+#define BENCH_SESSIONS_MAX 100000
+#define BENCH_SYMBOLS_MAX 1000
+#define BENCH_HISTORY_MAX 262144
+#define BENCH_HISTORY_OF_CONNECTION_MAX 1024
+
+/* Connections that order-bench makes at once: fewer than a listener queues. */
+#define BENCH_CONNECTS_MAX 64
+
+#define LOG_LINES_PER_SECOND_MAX 200
+#define LOG_VALUE_BYTES_MAX 1024
+
+/* A line of the configuration; a libpq connection string has to fit. */
+#define CONFIG_LINE_BYTES_MAX 4096
+#define CONFIG_TEXT_BYTES_MAX 4000
+
+#endif /* PROXY_BOUNDS_H */

@@ -1,0 +1,162 @@
+/*
+ * bytes.c
+ *		A growable buffer of bytes.
+ *
+ * FAILURE	No memory: one line on standard error, then abort(). The line is written here and not by
+ *			log.c, which needs memory itself.
+ */
+#include "base/bytes.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CAPACITY_MIN 64
+
+static _Noreturn void
+give_up(void)
+{
+	static const char text[] = "out of memory\n";
+	ssize_t written = write(STDERR_FILENO, text, sizeof(text) - 1);
+
+	(void) written;
+	abort();
+}
+
+void
+bytes_init(Bytes *bytes)
+{
+	*bytes = (Bytes){0};
+}
+
+void
+bytes_free(Bytes *bytes)
+{
+	free(bytes->data);
+	bytes_init(bytes);
+}
+
+void
+bytes_clear(Bytes *bytes)
+{
+	bytes->size = 0;
+}
+
+uint8_t *
+bytes_reserve(Bytes *bytes, size_t size)
+{
+	if (size > bytes->capacity - bytes->size)
+	{
+		size_t capacity = bytes->capacity < CAPACITY_MIN ? CAPACITY_MIN : bytes->capacity;
+
+		if (size > SIZE_MAX / 2 - bytes->size)
+			give_up();
+		while (capacity < bytes->size + size)
+			capacity *= 2;
+		bytes->data = bytes_resize(bytes->data, capacity);
+		bytes->capacity = capacity;
+	}
+	return bytes->data == NULL ? NULL : bytes->data + bytes->size;
+}
+
+void
+bytes_append(Bytes *bytes, const void *data, size_t size)
+{
+	if (size == 0)
+		return;
+	memcpy(bytes_reserve(bytes, size), data, size);
+	bytes->size += size;
+}
+
+void
+bytes_append_u8(Bytes *bytes, uint8_t value)
+{
+	bytes_append(bytes, &value, sizeof(value));
+}
+
+void
+bytes_append_u16(Bytes *bytes, uint16_t value)
+{
+	const uint8_t data[] = {(uint8_t) (value >> 8), (uint8_t) value};
+
+	bytes_append(bytes, data, sizeof(data));
+}
+
+void
+bytes_append_u32(Bytes *bytes, uint32_t value)
+{
+	bytes_append_u16(bytes, (uint16_t) (value >> 16));
+	bytes_append_u16(bytes, (uint16_t) value);
+}
+
+void
+bytes_append_u64(Bytes *bytes, uint64_t value)
+{
+	bytes_append_u32(bytes, (uint32_t) (value >> 32));
+	bytes_append_u32(bytes, (uint32_t) value);
+}
+
+void
+bytes_set_u32(Bytes *bytes, size_t offset, uint32_t value)
+{
+	assert(offset <= bytes->size && bytes->size - offset >= sizeof(value));
+	for (int i = 0; i < 4; i++)
+		bytes->data[offset + i] = (uint8_t) (value >> (24 - 8 * i));
+}
+
+uint16_t
+bytes_u16(const uint8_t *data)
+{
+	return (uint16_t) (data[0] << 8 | data[1]);
+}
+
+uint32_t
+bytes_u32(const uint8_t *data)
+{
+	return (uint32_t) bytes_u16(data) << 16 | bytes_u16(data + 2);
+}
+
+uint64_t
+bytes_u64(const uint8_t *data)
+{
+	return (uint64_t) bytes_u32(data) << 32 | bytes_u32(data + 4);
+}
+
+void *
+bytes_new(size_t size)
+{
+	void *data = malloc(size > 0 ? size : 1);
+
+	if (data == NULL)
+		give_up();
+	return data;
+}
+
+void *
+bytes_new_zeroed(size_t count, size_t size)
+{
+	void *data = calloc(count > 0 ? count : 1, size > 0 ? size : 1);
+
+	if (data == NULL)
+		give_up();
+	return data;
+}
+
+void *
+bytes_resize(void *data, size_t size)
+{
+	void *resized = realloc(data, size > 0 ? size : 1);
+
+	if (resized == NULL)
+		give_up();
+	return resized;
+}
+
+char *
+bytes_copy_text(const char *text)
+{
+	size_t size = strlen(text) + 1;
+
+	return memcpy(bytes_new(size), text, size);
+}

@@ -1,0 +1,82 @@
+/*
+ * config.h
+ *		The configuration: an INI file (inih), overridden by the environment.
+ *
+ * A setting is `name` in `[section]`; the environment variable ORDER_PROXY_SECTION_NAME overrides
+ * it. Durations are written with a unit (us, ms, s, min), sizes in bytes or with KiB, MiB. An
+ * unknown section or name, and a value out of its range, is an error that tells the file, the line
+ * and what is allowed. Environment variables that are no setting's are not looked at.
+ */
+#ifndef CONFIG_H
+#define CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/log.h"
+
+typedef struct Config
+{
+	/* [listen] */
+	char *listen_address; /* host:port; port 0 lets the system choose */
+	int connections_max;
+	int connection_in_flight_max;
+	int in_flight_max;
+	int64_t output_bytes_max;
+	int64_t request_timeout_us;
+	int64_t frame_timeout_us; /* for a request to come in whole, and for answers to move */
+
+	/* [admin] */
+	char *admin_address;
+
+	/* [database]: libpq connection strings; the reader may be empty, then the writer reads */
+	char *writer;
+	char *reader;
+	int writer_connections;
+	int reader_connections;
+	int64_t connect_timeout_us;
+	int64_t idle_timeout_us; /* connections above the first are closed after this */
+	int64_t lifetime_us;
+	int batch_max;
+	int instances;          /* proxies that share the database ... */
+	int server_connections; /* ... and the connections it gives to all of them */
+
+	/* [account] */
+	char *account_endpoints; /* host:port, host:port; every address of a host is an endpoint */
+	int64_t attempt_timeout_us;
+	int64_t overall_timeout_us;
+	int64_t retry_delay_us;
+	int retries_max;
+
+	/* [log] */
+	LogLevel log_level;
+	LogFormat log_format;
+
+	/* [shutdown] */
+	int64_t shutdown_grace_us;
+} Config;
+
+/*
+ * Reads a configuration. |path| NULL: defaults and environment only. With errors, writes all of
+ * them to |errors|, a line each, as `file:line: what is wrong` with what is allowed, and returns
+ * NULL. Free with config_free().
+ */
+extern Config *config_load(const char *path, FILE *errors);
+
+/* Tells of a setting, "section.name", that differs: |is_applied|, or only a restart changes it. */
+typedef void (*ConfigChange)(const char *setting, bool is_applied);
+
+/*
+ * Takes over from |fresh| what can change while the proxy runs, and tells of every difference.
+ * Texts stay where they are.
+ */
+extern void config_apply(Config *config, const Config *fresh, ConfigChange change);
+
+/* Frees a configuration with its texts. */
+extern void config_free(Config *config);
+
+/* Writes a file with every setting, explained, and its default: `order-proxy --print-config`. */
+extern void config_print(FILE *out);
+
+#endif /* CONFIG_H */

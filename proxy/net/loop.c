@@ -1,0 +1,270 @@
+/*
+ * loop.c
+ *		The event loop, on libevent.
+ *
+ * DESIGN	The turn begins with the first callback behind a wait, which stamps the time, and ends
+ *			when the tasks are through. libevent's own time is brought up to the stamp, so that a
+ *			timer never comes early by loop_now_us(). Callbacks of libraries with their own events
+ *			are not seen: the first of ours stamps, or the first task.
+ *
+ *			Precise timers: libevent's usual clock moves in steps of up to 4 ms, too coarse for
+ *			limits of 10 and 50 ms. They cost one system call a turn.
+ *
+ * FAILURE	A loop that cannot be made or cannot wait ends the process.
+ */
+#include "net/loop.h"
+
+#include <assert.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metrics.h"
+
+struct Loop
+{
+	struct event_base *base;
+	STAILQ_HEAD(, LoopTask) tasks;
+	int64_t now_us; /* when this turn began; 0: it has not */
+	int64_t longest_turn_us;
+	bool is_running;
+	bool is_stopping;
+};
+
+static const double turn_bounds[] = {0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01,
+									 0.02,   0.05,   0.1,    0.2,   0.5,   1};
+
+static MetricsHistogram turn_seconds;
+static MetricsGauge turn_longest_seconds;
+
+static _Noreturn void
+give_up(const char *event)
+{
+	log_event(LOG_ERROR, event);
+	abort();
+}
+
+/* libevent's own messages; those of evdns about its name servers come this way, too. */
+static void
+log_message(int severity, const char *text)
+{
+	static const LogLevel levels[] = {
+		[EVENT_LOG_DEBUG] = LOG_DEBUG,
+		[EVENT_LOG_MSG] = LOG_INFO,
+		[EVENT_LOG_WARN] = LOG_WARNING,
+		[EVENT_LOG_ERR] = LOG_ERROR,
+	};
+
+	log_event(levels[severity & 3], "message of libevent", LOG_TEXT("text", text));
+}
+
+Loop *
+loop_new(void)
+{
+	Loop *loop = bytes_new_zeroed(1, sizeof(Loop));
+	struct event_config *config = event_config_new();
+
+	/* Writing to a connection that the peer has closed is an error to handle, not a signal. */
+	signal(SIGPIPE, SIG_IGN);
+	event_set_log_callback(log_message);
+
+	if (config != NULL)
+	{
+		event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER);
+		loop->base = event_base_new_with_config(config);
+		event_config_free(config);
+	}
+	if (loop->base == NULL)
+		give_up("event loop cannot be made");
+	STAILQ_INIT(&loop->tasks);
+
+	metrics_histogram_init(&turn_seconds, "loop_turn_seconds", NULL,
+						   "Time from the end of a wait to the next wait, in seconds.", turn_bounds,
+						   sizeof(turn_bounds) / sizeof(turn_bounds[0]));
+	metrics_gauge_init(&turn_longest_seconds, "loop_turn_longest_seconds", NULL,
+					   "The longest turn of the event loop since the start, in seconds.");
+	return loop;
+}
+
+void
+loop_free(Loop *loop)
+{
+	assert(STAILQ_EMPTY(&loop->tasks));
+	assert(event_base_get_num_events(loop->base, EVENT_BASE_COUNT_ADDED) == 0);
+	event_base_free(loop->base);
+	free(loop);
+}
+
+struct event_base *
+loop_base(Loop *loop)
+{
+	return loop->base;
+}
+
+static void
+begin_turn(Loop *loop)
+{
+	if (loop->now_us != 0)
+		return;
+	loop->now_us = clock_now_us();
+	event_base_update_cache_time(loop->base);
+}
+
+static void
+run_tasks(Loop *loop)
+{
+	LoopTask *task;
+
+	while ((task = STAILQ_FIRST(&loop->tasks)) != NULL)
+	{
+		begin_turn(loop);
+		STAILQ_REMOVE_HEAD(&loop->tasks, link);
+		task->is_queued = false;
+		task->run(task->context);
+	}
+}
+
+static void
+end_turn(Loop *loop)
+{
+	int64_t duration_us;
+
+	if (loop->now_us == 0)
+		return;
+	duration_us = clock_now_us() - loop->now_us;
+	loop->now_us = 0;
+	metrics_observe(&turn_seconds, (double) duration_us / CLOCK_SECOND);
+	if (duration_us > loop->longest_turn_us)
+	{
+		loop->longest_turn_us = duration_us;
+		turn_longest_seconds.value = (double) duration_us / CLOCK_SECOND;
+	}
+}
+
+static void
+turn(Loop *loop, int flags)
+{
+	assert(!loop->is_running);
+	loop->is_running = true;
+
+	/* What was put off or stopped before the first turn must not wait for an event. */
+	if (!STAILQ_EMPTY(&loop->tasks) || loop->is_stopping)
+		flags |= EVLOOP_NONBLOCK;
+	if (event_base_loop(loop->base, flags) < 0)
+		give_up("event loop cannot wait");
+	run_tasks(loop);
+	end_turn(loop);
+	loop->is_running = false;
+}
+
+void
+loop_run(Loop *loop)
+{
+	do
+		turn(loop, EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY);
+	while (!loop->is_stopping);
+	loop->is_stopping = false;
+}
+
+void
+loop_turn(Loop *loop)
+{
+	turn(loop, EVLOOP_NONBLOCK);
+}
+
+void
+loop_stop(Loop *loop)
+{
+	loop->is_stopping = true;
+}
+
+int64_t
+loop_now_us(Loop *loop)
+{
+	if (!loop->is_running)
+		return clock_now_us();
+	begin_turn(loop);
+	return loop->now_us;
+}
+
+int64_t
+loop_longest_turn_us(const Loop *loop)
+{
+	return loop->longest_turn_us;
+}
+
+static void
+on_event(evutil_socket_t descriptor, short what, void *context)
+{
+	LoopEvent *event = context;
+
+	(void) descriptor;
+	begin_turn(event->loop);
+	event->callback(event->context, what);
+}
+
+void
+loop_event_init(LoopEvent *event, Loop *loop, int descriptor, short what, LoopCallback callback,
+				void *context)
+{
+	int result;
+
+	*event = (LoopEvent){.loop = loop, .callback = callback, .context = context};
+	result = event_assign(&event->event, loop->base, descriptor, what, on_event, event);
+	assert(result == 0);
+}
+
+void
+loop_event_add(LoopEvent *event, int64_t timeout_us)
+{
+	struct timeval timeout = {.tv_sec = timeout_us / CLOCK_SECOND,
+							  .tv_usec = timeout_us % CLOCK_SECOND};
+
+	assert(event->loop != NULL && timeout_us >= LOOP_FOREVER);
+
+	/* To libevent "no timeout" means that an earlier one stays. */
+	if (timeout_us == LOOP_FOREVER)
+		event_remove_timer(&event->event);
+	if (event_add(&event->event, timeout_us == LOOP_FOREVER ? NULL : &timeout) < 0)
+		give_up("event loop cannot wait for one more descriptor");
+}
+
+void
+loop_event_remove(LoopEvent *event)
+{
+	if (event->loop != NULL)
+		event_del(&event->event);
+}
+
+bool
+loop_event_is_added(const LoopEvent *event)
+{
+	return event->loop != NULL &&
+		   event_pending(&event->event, EV_READ | EV_WRITE | EV_TIMEOUT | EV_SIGNAL, NULL) != 0;
+}
+
+void
+loop_task_init(LoopTask *task, Loop *loop, void (*run)(void *context), void *context)
+{
+	*task = (LoopTask){.loop = loop, .run = run, .context = context};
+}
+
+void
+loop_defer(LoopTask *task)
+{
+	if (task->is_queued)
+		return;
+	task->is_queued = true;
+	STAILQ_INSERT_TAIL(&task->loop->tasks, task, link);
+}
+
+void
+loop_task_cancel(LoopTask *task)
+{
+	if (!task->is_queued)
+		return;
+	task->is_queued = false;
+	STAILQ_REMOVE(&task->loop->tasks, task, LoopTask, link);
+}

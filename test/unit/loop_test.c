@@ -1,0 +1,363 @@
+/*
+ * loop_test.c
+ *		The event loop: turns, tasks, timers, descriptors, signals.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "net/loop.h"
+
+/* Far beyond what a test takes: ends one that would wait for ever. */
+#define DEADLINE_US (20 * CLOCK_SECOND)
+
+/* What the callbacks of a test leave behind. */
+typedef struct Record
+{
+	Loop *loop;
+	LoopEvent event;
+	LoopEvent deadline;
+	LoopTask first;
+	LoopTask second;
+	char order[32]; /* which callback came when, a letter each */
+	int64_t due_us;
+	int pipe[2];
+} Record;
+
+static void
+note(Record *record, char letter)
+{
+	size_t size = strlen(record->order);
+
+	assert_true(size < sizeof(record->order) - 1);
+	record->order[size] = letter;
+}
+
+static void
+on_deadline(void *context, short what)
+{
+	(void) context;
+	(void) what;
+	fail_msg("nothing happened");
+}
+
+static int
+setup(void **state)
+{
+	static Record record;
+
+	record = (Record){.loop = loop_new()};
+	assert_int_equal(pipe(record.pipe), 0);
+	loop_event_init(&record.deadline, record.loop, -1, 0, on_deadline, NULL);
+	loop_event_add(&record.deadline, DEADLINE_US);
+	*state = &record;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	Record *record = *state;
+
+	loop_event_remove(&record->event);
+	loop_event_remove(&record->deadline);
+	loop_task_cancel(&record->first);
+	loop_task_cancel(&record->second);
+	loop_free(record->loop);
+	close(record->pipe[0]);
+	close(record->pipe[1]);
+	metrics_reset();
+	return 0;
+}
+
+static void
+stop_task(void *context)
+{
+	Record *record = context;
+
+	note(record, 's');
+	loop_stop(record->loop);
+}
+
+static void
+chain_task(void *context)
+{
+	Record *record = context;
+
+	note(record, 'c');
+	loop_defer(&record->second);
+}
+
+static void
+a_task_deferred_before_the_loop_runs_is_not_kept_waiting(void **state)
+{
+	Record *record = *state;
+
+	loop_task_init(&record->first, record->loop, stop_task, record);
+	loop_defer(&record->first);
+	loop_run(record->loop);
+	assert_string_equal(record->order, "s");
+}
+
+static void
+a_task_runs_once_however_often_it_is_deferred(void **state)
+{
+	Record *record = *state;
+
+	loop_task_init(&record->first, record->loop, chain_task, record);
+	loop_task_init(&record->second, record->loop, stop_task, record);
+	loop_defer(&record->first);
+	loop_defer(&record->first);
+	loop_run(record->loop);
+	assert_string_equal(record->order, "cs");
+}
+
+static void
+a_task_of_a_task_runs_in_the_same_turn(void **state)
+{
+	Record *record = *state;
+
+	loop_task_init(&record->first, record->loop, chain_task, record);
+	loop_task_init(&record->second, record->loop, stop_task, record);
+	loop_defer(&record->first);
+	loop_turn(record->loop);
+	assert_string_equal(record->order, "cs");
+}
+
+static void
+a_cancelled_task_does_not_run(void **state)
+{
+	Record *record = *state;
+
+	loop_task_init(&record->first, record->loop, chain_task, record);
+	loop_task_init(&record->second, record->loop, stop_task, record);
+	loop_defer(&record->first);
+	loop_defer(&record->second);
+	loop_task_cancel(&record->first);
+	loop_task_cancel(&record->first);
+	loop_run(record->loop);
+	assert_string_equal(record->order, "s");
+}
+
+static void
+a_stop_before_the_run_ends_it_after_one_turn(void **state)
+{
+	Record *record = *state;
+
+	loop_stop(record->loop);
+	loop_run(record->loop);
+	assert_string_equal(record->order, "");
+}
+
+static void
+on_due(void *context, short what)
+{
+	Record *record = context;
+
+	assert_int_equal(what, EV_TIMEOUT);
+	assert_true(loop_now_us(record->loop) >= record->due_us);
+	assert_false(loop_event_is_added(&record->event));
+	note(record, 't');
+	if (strlen(record->order) == 20)
+	{
+		loop_stop(record->loop);
+		return;
+	}
+	record->due_us = loop_now_us(record->loop) + 700;
+	loop_event_add(&record->event, 700);
+}
+
+static void
+a_timer_never_comes_early(void **state)
+{
+	Record *record = *state;
+
+	loop_event_init(&record->event, record->loop, -1, 0, on_due, record);
+	loop_event_add(&record->event, 0);
+	assert_true(loop_event_is_added(&record->event));
+	loop_run(record->loop);
+	assert_int_equal(strlen(record->order), 20);
+}
+
+static void
+on_same_time(void *context, short what)
+{
+	Record *record = context;
+
+	(void) what;
+	record->due_us = loop_now_us(record->loop);
+	while (clock_now_us() == record->due_us)
+		;
+	assert_int_equal(loop_now_us(record->loop), record->due_us);
+	loop_defer(&record->first);
+}
+
+static void
+check_same_time(void *context)
+{
+	Record *record = context;
+
+	assert_int_equal(loop_now_us(record->loop), record->due_us);
+	loop_stop(record->loop);
+}
+
+static void
+the_time_stands_still_within_a_turn(void **state)
+{
+	Record *record = *state;
+	FILE *out;
+	char *text;
+	size_t size;
+
+	loop_task_init(&record->first, record->loop, check_same_time, record);
+	loop_event_init(&record->event, record->loop, -1, 0, on_same_time, record);
+	loop_event_add(&record->event, 0);
+	loop_run(record->loop);
+
+	assert_true(loop_now_us(record->loop) > record->due_us);
+	assert_true(loop_longest_turn_us(record->loop) > 0);
+	out = open_memstream(&text, &size);
+	metrics_write(out);
+	fclose(out);
+	assert_non_null(strstr(text, "\nloop_turn_seconds_count 1\n"));
+	assert_non_null(strstr(text, "\nloop_turn_longest_seconds "));
+	free(text);
+}
+
+static void
+on_readable(void *context, short what)
+{
+	Record *record = context;
+	char letter;
+
+	if (what == EV_TIMEOUT)
+	{
+		note(record, 't');
+		loop_stop(record->loop);
+		return;
+	}
+	assert_int_equal(what, EV_READ);
+	assert_int_equal(read(record->pipe[0], &letter, 1), 1);
+	note(record, letter);
+	assert_true(loop_event_is_added(&record->event));
+	if (letter == 'z')
+		loop_stop(record->loop);
+}
+
+static void
+a_persistent_event_comes_for_each_byte_and_then_times_out(void **state)
+{
+	Record *record = *state;
+
+	loop_event_init(&record->event, record->loop, record->pipe[0], EV_READ | EV_PERSIST,
+					on_readable, record);
+	assert_int_equal(write(record->pipe[1], "ab", 2), 2);
+	loop_event_add(&record->event, 2000);
+	loop_run(record->loop);
+	assert_string_equal(record->order, "abt");
+}
+
+static void
+waiting_for_ever_takes_an_earlier_timeout_away(void **state)
+{
+	Record *record = *state;
+	int64_t until_us = clock_now_us() + 5000;
+
+	loop_event_init(&record->event, record->loop, record->pipe[0], EV_READ | EV_PERSIST,
+					on_readable, record);
+	loop_event_add(&record->event, 1000);
+	loop_event_add(&record->event, LOOP_FOREVER);
+	while (clock_now_us() < until_us)
+		loop_turn(record->loop);
+	assert_string_equal(record->order, "");
+	assert_int_equal(write(record->pipe[1], "z", 1), 1);
+	loop_run(record->loop);
+	assert_string_equal(record->order, "z");
+}
+
+static void
+a_removed_event_does_not_come(void **state)
+{
+	Record *record = *state;
+	LoopEvent zeroed = {0};
+
+	loop_event_remove(&zeroed);
+	assert_false(loop_event_is_added(&zeroed));
+	loop_event_init(&record->event, record->loop, record->pipe[0], EV_READ, on_readable, record);
+	loop_event_remove(&record->event);
+	loop_event_add(&record->event, 0);
+	assert_int_equal(write(record->pipe[1], "a", 1), 1);
+	loop_event_remove(&record->event);
+	assert_false(loop_event_is_added(&record->event));
+	loop_turn(record->loop);
+	assert_string_equal(record->order, "");
+}
+
+static void
+on_signal(void *context, short what)
+{
+	Record *record = context;
+
+	assert_int_equal(what, EV_SIGNAL);
+	note(record, 'h');
+	loop_stop(record->loop);
+}
+
+static void
+a_signal_wakes_the_loop(void **state)
+{
+	Record *record = *state;
+
+	loop_event_init(&record->event, record->loop, SIGHUP, EV_SIGNAL | EV_PERSIST, on_signal,
+					record);
+	loop_event_add(&record->event, LOOP_FOREVER);
+	assert_int_equal(raise(SIGHUP), 0);
+	loop_run(record->loop);
+	assert_int_equal(raise(SIGHUP), 0);
+	loop_run(record->loop);
+	assert_string_equal(record->order, "hh");
+}
+
+static void
+writing_to_a_closed_pipe_is_an_error_not_a_signal(void **state)
+{
+	Record *record = *state;
+
+	close(record->pipe[0]);
+	assert_int_equal(write(record->pipe[1], "a", 1), -1);
+	record->pipe[0] = dup(record->pipe[1]);
+}
+
+#define LOOP_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		LOOP_TEST(a_task_deferred_before_the_loop_runs_is_not_kept_waiting),
+		LOOP_TEST(a_task_runs_once_however_often_it_is_deferred),
+		LOOP_TEST(a_task_of_a_task_runs_in_the_same_turn),
+		LOOP_TEST(a_cancelled_task_does_not_run),
+		LOOP_TEST(a_stop_before_the_run_ends_it_after_one_turn),
+		LOOP_TEST(a_timer_never_comes_early),
+		LOOP_TEST(the_time_stands_still_within_a_turn),
+		LOOP_TEST(a_persistent_event_comes_for_each_byte_and_then_times_out),
+		LOOP_TEST(waiting_for_ever_takes_an_earlier_timeout_away),
+		LOOP_TEST(a_removed_event_does_not_come),
+		LOOP_TEST(a_signal_wakes_the_loop),
+		LOOP_TEST(writing_to_a_closed_pipe_is_an_error_not_a_signal),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,69 @@
+/*
+ * channel.h
+ *		Unary gRPC calls to a service that has several endpoints: names to addresses, a connection to
+ *		each, round robin over those that are ready, reconnection with back-off.
+ *
+ * One call is one attempt: retries and limits over several attempts are the caller's (account.c).
+ */
+#ifndef CHANNEL_H
+#define CHANNEL_H
+
+#include "base/bounds.h"
+#include "net/dns.h"
+#include "net/grpc.h"
+#include "net/loop.h"
+
+typedef struct Channel Channel;
+typedef struct ChannelCall ChannelCall;
+
+typedef struct ChannelOptions
+{
+	const char *endpoints; /* "host:port, host:port"; every address of a host is an endpoint */
+	const char *authority; /* :authority; NULL: host:port of the endpoint */
+} ChannelOptions;
+
+typedef struct ChannelResult
+{
+	GrpcStatus status;
+	const char *text;     /* the status in words, never NULL; valid during the callback */
+	const uint8_t *reply; /* with GRPC_OK the message, valid during the callback */
+	size_t reply_size;
+	bool is_unprocessed; /* certainly no server has acted on the call (never sent, REFUSED_STREAM,
+						  * behind a GOAWAY's last stream) */
+	int endpoint;        /* which it went to, for ChannelRequest.avoid; -1: none */
+} ChannelResult;
+
+typedef void (*ChannelCallback)(void *context, const ChannelResult *result);
+
+typedef struct ChannelRequest
+{
+	const char *path; /* "/package.Service/Method" */
+	const uint8_t *message;
+	size_t size;
+	const char *correlation_id; /* sent as x-correlation-id; NULL for none */
+	int64_t timeout_us;         /* > 0; GRPC_DEADLINE_EXCEEDED after it, the stream is cancelled */
+	int avoid;                  /* an endpoint not to use when another is ready; -1: any */
+} ChannelRequest;
+
+/* Begins to connect; NULL and a line in the log when the endpoints cannot be understood. */
+extern Channel *channel_new(Loop *loop, Dns *dns, const ChannelOptions *options);
+
+/* Ends all calls (GRPC_CANCELLED) and closes all connections. */
+extern void channel_free(Channel *channel);
+
+/*
+ * Makes a call. The message is copied. The callback comes exactly once, later, not from within this
+ * call. While no endpoint is ready but one is being connected to for the first time, the call waits
+ * within its timeout; while all have failed, it ends at once with GRPC_UNAVAILABLE, unprocessed.
+ */
+extern ChannelCall *channel_call(Channel *channel, const ChannelRequest *request,
+								 ChannelCallback callback, void *context);
+
+/* Gives a call up: its stream is reset (CANCEL) and its callback does not come. */
+extern void channel_cancel(ChannelCall *call);
+
+/* Endpoints that calls can go to now, and all that are known. */
+extern int channel_ready_count(const Channel *channel);
+extern int channel_endpoint_count(const Channel *channel);
+
+#endif /* CHANNEL_H */

@@ -1,0 +1,570 @@
+/*
+ * pg_conn.c
+ *		One asynchronous connection to PostgreSQL.
+ *
+ * DESIGN	State        waits for                             goes on to
+ *			SEARCHING    the addresses of a host               LOGGING_IN
+ *			LOGGING_IN   what PQconnectPoll() asks for         PREPARING
+ *			PREPARING    the answers to Prepare, one by one    IDLE
+ *			IDLE         nothing; reads what the server says   CALLING, CLOSED
+ *			CALLING      the result and ReadyForQuery          IDLE, CLOSED
+ *
+ *			Until it is IDLE, a failure leads back to SEARCHING, for the next address. The caller is
+ *			never called back from within its call: what it must be told goes through a task.
+ *
+ *			A call has taken effect only when ReadyForQuery is there: the commit comes after the
+ *			rows, and may still fail.
+ *
+ * FAILURE	A FATAL error ends the connection at once, though libpq would go on waiting for the end
+ *			of the stream.
+ */
+#include "net/pg_conn.h"
+
+#include <assert.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+#define PEER_SIZE 128
+
+typedef enum PgConnState
+{
+	CONN_SEARCHING,
+	CONN_LOGGING_IN,
+	CONN_PREPARING,
+	CONN_IDLE,
+	CONN_CALLING,
+	CONN_CLOSED,
+} PgConnState;
+
+struct PgConn
+{
+	Loop *loop;
+	Dns *dns;
+	PgConnOptions options;
+	PgConnState state;
+
+	/* SEARCHING: where it is in the list of hosts, and in the addresses of that host. */
+	int host;
+	int address;
+	int address_count;
+	DnsAddress addresses[DNS_ADDRESSES_MAX];
+	DnsQuery *query;
+	char peer[PEER_SIZE];
+
+	PGconn *pg;       /* NULL in SEARCHING and CLOSED */
+	LoopEvent input;  /* during a login: for whatever libpq asks */
+	LoopEvent output; /* while libpq has something left to send */
+	LoopEvent timer;  /* the end of this attempt or call */
+	LoopTask task;
+	int prepared_count;
+	PGresult *result; /* of the statement under way: its rows, or its error */
+	PgCallback callback;
+	void *context;
+	PgFailure failure; /* the last one */
+};
+
+static void take_input(void *context, short what);
+static void take_output(void *context, short what);
+
+/* Between two calls an error comes as a notice: the server says why it closes the connection. */
+static void
+receive_notice(void *context, const PGresult *notice)
+{
+	PgConn *conn = context;
+	PgFailure failure;
+
+	pg_failure_of_result(&failure, notice);
+	if (failure.is_fatal)
+		conn->failure = failure;
+}
+
+static void
+note_failure(PgConn *conn, const char *sqlstate, const char *message)
+{
+	pg_failure_set(&conn->failure, sqlstate, message);
+}
+
+/* What libpq says: it has no SQLSTATE. */
+static void
+note_own_failure(PgConn *conn)
+{
+	note_failure(conn, NULL, conn->pg != NULL ? PQerrorMessage(conn->pg) : "out of memory");
+}
+
+/* The end of an attempt, a call, the connection ----------------------------------------------- */
+
+static void
+disconnect(PgConn *conn)
+{
+	loop_event_remove(&conn->input);
+	loop_event_remove(&conn->output);
+	loop_event_remove(&conn->timer);
+	loop_task_cancel(&conn->task);
+	if (conn->query != NULL)
+		dns_cancel(conn->query);
+	conn->query = NULL;
+	PQclear(conn->result);
+	conn->result = NULL;
+	PQfinish(conn->pg);
+	conn->pg = NULL;
+}
+
+/* This address will not do; the next one is tried at the end of the turn. */
+static void
+fail_attempt(PgConn *conn)
+{
+	assert(conn->state < CONN_IDLE);
+	disconnect(conn);
+	conn->state = CONN_SEARCHING;
+	loop_defer(&conn->task);
+}
+
+/* Tells whom it concerns how it ended. The connection may be gone behind this. */
+static void
+finish(PgConn *conn, PgOutcome outcome)
+{
+	PgFailure failure = conn->failure;
+	PGresult *result = conn->result;
+	PgReply reply = {.outcome = outcome,
+					 .sqlstate = failure.sqlstate,
+					 .message = failure.message,
+					 .is_failover = pg_failure_is_failover(&failure, outcome)};
+	PgCallback callback = conn->callback;
+	void *context = conn->context;
+
+	assert(conn->state != CONN_CLOSED);
+	if (conn->state != CONN_CALLING)
+	{
+		callback = conn->state == CONN_IDLE ? conn->options.closed : conn->options.opened;
+		context = conn->options.context;
+	}
+	conn->result = NULL;
+	if (outcome == PG_OK)
+		reply.result = result;
+	else if (result != NULL)
+		reply.detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
+
+	loop_event_remove(&conn->timer);
+	conn->state = CONN_IDLE;
+	if (outcome == PG_UNUSABLE || outcome == PG_LOST)
+	{
+		disconnect(conn);
+		conn->state = CONN_CLOSED;
+	}
+	callback(context, &reply);
+	PQclear(result);
+}
+
+/* The connection broke, or is of no use any more, for the noted reason. */
+static void
+lose(PgConn *conn, PgOutcome outcome)
+{
+	if (conn->state < CONN_IDLE)
+		fail_attempt(conn);
+	else
+		finish(conn, outcome);
+}
+
+static void
+time_out(void *context, short what)
+{
+	PgConn *conn = context;
+
+	(void) what;
+	note_failure(conn, NULL,
+				 conn->state == CONN_CALLING ? "no answer to a call in time"
+											 : "no connection in time");
+	lose(conn, PG_LOST);
+}
+
+/* Connecting ---------------------------------------------------------------------------------- */
+
+/* Sends what libpq holds. False when the connection is lost. */
+static bool
+flush(PgConn *conn)
+{
+	int rest = PQflush(conn->pg);
+
+	if (rest == 1)
+		loop_event_add(&conn->output, LOOP_FOREVER);
+	return rest >= 0;
+}
+
+static void
+prepare_next(PgConn *conn)
+{
+	const PgStatement *statement = &conn->options.statements[conn->prepared_count];
+
+	if (conn->prepared_count == conn->options.statement_count)
+	{
+		conn->failure = (PgFailure){0};
+		finish(conn, PG_OK);
+		return;
+	}
+	if (PQsendPrepare(conn->pg, statement->name, statement->sql, statement->parameter_count,
+					  statement->parameter_types) == 1 &&
+		flush(conn))
+		return;
+	note_own_failure(conn);
+	fail_attempt(conn);
+}
+
+static void
+log_in_done(PgConn *conn)
+{
+	int descriptor = PQsocket(conn->pg);
+
+	loop_event_init(&conn->input, conn->loop, descriptor, EV_READ | EV_PERSIST, take_input, conn);
+	loop_event_init(&conn->output, conn->loop, descriptor, EV_WRITE, take_output, conn);
+	if (!pg_conn_is_fit(conn))
+	{
+		note_failure(conn, PG_SQLSTATE_READ_ONLY, "server takes no writes");
+		fail_attempt(conn);
+		return;
+	}
+	if (PQsetnonblocking(conn->pg, 1) != 0)
+	{
+		note_own_failure(conn);
+		fail_attempt(conn);
+		return;
+	}
+	conn->state = CONN_PREPARING;
+	conn->prepared_count = 0;
+	loop_event_add(&conn->input, LOOP_FOREVER);
+	prepare_next(conn);
+}
+
+static void poll_login(void *context, short what);
+
+/* The socket may be another one each time. */
+static void
+wait_for(PgConn *conn, short what)
+{
+	loop_event_init(&conn->input, conn->loop, PQsocket(conn->pg), what, poll_login, conn);
+	loop_event_add(&conn->input, LOOP_FOREVER);
+}
+
+static void
+poll_login(void *context, short what)
+{
+	PgConn *conn = context;
+
+	(void) what;
+	switch (PQconnectPoll(conn->pg))
+	{
+		case PGRES_POLLING_READING:
+			wait_for(conn, EV_READ);
+			break;
+		case PGRES_POLLING_WRITING:
+			wait_for(conn, EV_WRITE);
+			break;
+		case PGRES_POLLING_OK:
+			log_in_done(conn);
+			break;
+		default:
+			note_own_failure(conn);
+			fail_attempt(conn);
+			break;
+	}
+}
+
+static void
+log_in(PgConn *conn)
+{
+	const PgHost *host = pg_target_host(conn->options.target, conn->host);
+	const DnsAddress *address = &conn->addresses[conn->address];
+	char numeric[NI_MAXHOST];
+	bool is_resolved = !host->is_local && host->address == NULL;
+
+	if (host->is_local)
+		snprintf(conn->peer, sizeof(conn->peer), "%s", host->name != NULL ? host->name : "local");
+	else if (is_resolved)
+		dns_format((const struct sockaddr *) &address->address, conn->peer, sizeof(conn->peer));
+	else
+		snprintf(conn->peer, sizeof(conn->peer), "%s:%d", host->address, host->port);
+
+	conn->failure.is_fatal = false;
+	loop_event_add(&conn->timer, conn->options.connect_timeout_us);
+	if (is_resolved && getnameinfo((const struct sockaddr *) &address->address, address->size,
+								   numeric, sizeof(numeric), NULL, 0, NI_NUMERICHOST) != 0)
+	{
+		note_failure(conn, NULL, "address cannot be written as text");
+		fail_attempt(conn);
+		return;
+	}
+	conn->pg = pg_target_connect(conn->options.target, conn->host, is_resolved ? numeric : NULL);
+	if (conn->pg == NULL || PQstatus(conn->pg) == CONNECTION_BAD)
+	{
+		note_own_failure(conn);
+		fail_attempt(conn);
+		return;
+	}
+	PQsetNoticeReceiver(conn->pg, receive_notice, conn);
+	conn->state = CONN_LOGGING_IN;
+	wait_for(conn, EV_WRITE);
+}
+
+static void
+resolved(void *context, const DnsAddress *addresses, int count, const char *error)
+{
+	PgConn *conn = context;
+
+	conn->query = NULL;
+	if (error != NULL)
+	{
+		note_failure(conn, NULL, error);
+		fail_attempt(conn);
+		return;
+	}
+	assert(count > 0 && count <= DNS_ADDRESSES_MAX);
+	memcpy(conn->addresses, addresses, sizeof(addresses[0]) * (size_t) count);
+	conn->address_count = count;
+	log_in(conn);
+}
+
+static void
+try_next(PgConn *conn)
+{
+	const PgHost *host;
+
+	if (++conn->address < conn->address_count)
+	{
+		log_in(conn);
+		return;
+	}
+	if (++conn->host == pg_target_host_count(conn->options.target))
+	{
+		finish(conn, PG_UNUSABLE);
+		return;
+	}
+	host = pg_target_host(conn->options.target, conn->host);
+	conn->address = 0;
+	conn->address_count = 1;
+	if (host->is_local || host->address != NULL)
+	{
+		log_in(conn);
+		return;
+	}
+	conn->address_count = 0;
+	snprintf(conn->peer, sizeof(conn->peer), "%s:%d", host->name, host->port);
+	loop_event_add(&conn->timer, conn->options.connect_timeout_us);
+	conn->query = dns_resolve(conn->dns, host->name, host->port, resolved, conn);
+}
+
+static void
+run_task(void *context)
+{
+	PgConn *conn = context;
+
+	if (conn->state == CONN_SEARCHING)
+		try_next(conn);
+	else
+		lose(conn, PG_LOST);
+}
+
+/* Answers ------------------------------------------------------------------------------------- */
+
+/* How the statement under way ended, with its failure noted. */
+static PgOutcome
+judge(PgConn *conn)
+{
+	ExecStatusType status = PQresultStatus(conn->result);
+
+	if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK)
+	{
+		if (conn->result != NULL)
+			pg_failure_of_result(&conn->failure, conn->result);
+		else
+			note_own_failure(conn);
+		return PQstatus(conn->pg) == CONNECTION_BAD ? PG_LOST : pg_failure_outcome(&conn->failure);
+	}
+	if (PQstatus(conn->pg) != CONNECTION_BAD)
+		return PG_OK;
+	note_own_failure(conn);
+	return PG_LOST;
+}
+
+static void
+end_statement(PgConn *conn)
+{
+	PgOutcome outcome = judge(conn);
+
+	if (conn->state == CONN_CALLING)
+		finish(conn, outcome);
+	else if (outcome != PG_OK)
+		fail_attempt(conn);
+	else
+	{
+		PQclear(conn->result);
+		conn->result = NULL;
+		conn->prepared_count++;
+		prepare_next(conn);
+	}
+}
+
+static void
+take_results(PgConn *conn)
+{
+	while (PQisBusy(conn->pg) == 0)
+	{
+		PGresult *result = PQgetResult(conn->pg);
+		bool is_error = PQresultStatus(result) == PGRES_FATAL_ERROR;
+
+		if (result == NULL)
+		{
+			end_statement(conn);
+			return;
+		}
+		/* An error behind rows is that of the commit. */
+		if (conn->result == NULL || is_error)
+		{
+			PQclear(conn->result);
+			conn->result = result;
+		}
+		else
+			PQclear(result);
+		if (is_error)
+			pg_failure_of_result(&conn->failure, result);
+		if (conn->failure.is_fatal)
+		{
+			end_statement(conn);
+			return;
+		}
+	}
+}
+
+/* What a server says that was not asked: that it goes, or that it is no longer the leader. */
+static void
+take_news(PgConn *conn)
+{
+	/* Only PQisBusy() parses what PQconsumeInput() has read. */
+	(void) PQisBusy(conn->pg);
+	if (conn->failure.is_fatal)
+		finish(conn, PG_LOST);
+	else if (PQstatus(conn->pg) == CONNECTION_BAD)
+	{
+		note_own_failure(conn);
+		finish(conn, PG_LOST);
+	}
+	else if (!pg_conn_is_fit(conn))
+	{
+		note_failure(conn, PG_SQLSTATE_READ_ONLY, "server takes no writes any more");
+		finish(conn, PG_UNUSABLE);
+	}
+}
+
+static void
+take_input(void *context, short what)
+{
+	PgConn *conn = context;
+
+	(void) what;
+	if (PQconsumeInput(conn->pg) == 0 || !flush(conn))
+	{
+		if (!conn->failure.is_fatal)
+			note_own_failure(conn);
+		lose(conn, PG_LOST);
+	}
+	else if (conn->state == CONN_IDLE)
+		take_news(conn);
+	else
+		take_results(conn);
+}
+
+static void
+take_output(void *context, short what)
+{
+	PgConn *conn = context;
+
+	(void) what;
+	if (flush(conn))
+		return;
+	note_own_failure(conn);
+	lose(conn, PG_LOST);
+}
+
+/* The connection ------------------------------------------------------------------------------ */
+
+PgConn *
+pg_conn_open(Loop *loop, Dns *dns, const PgConnOptions *options)
+{
+	PgConn *conn = bytes_new_zeroed(1, sizeof(PgConn));
+
+	assert(options->connect_timeout_us > 0);
+	conn->loop = loop;
+	conn->dns = dns;
+	conn->options = *options;
+	conn->state = CONN_SEARCHING;
+	conn->host = -1;
+	loop_event_init(&conn->timer, loop, -1, 0, time_out, conn);
+	loop_task_init(&conn->task, loop, run_task, conn);
+	loop_defer(&conn->task);
+	return conn;
+}
+
+void
+pg_conn_free(PgConn *conn)
+{
+	disconnect(conn);
+	free(conn);
+}
+
+void
+pg_conn_call(PgConn *conn, int statement, const PgArguments *arguments, PgCallback callback,
+			 void *context)
+{
+	const char *values[PG_PARAMETERS_MAX];
+	int lengths[PG_PARAMETERS_MAX];
+	int formats[PG_PARAMETERS_MAX];
+
+	assert(conn->state == CONN_IDLE);
+	assert(statement >= 0 && statement < conn->options.statement_count);
+	assert(arguments->count == conn->options.statements[statement].parameter_count);
+	for (int i = 0; i < arguments->count; i++)
+	{
+		const Bytes *value = &arguments->values[i];
+
+		/* A NULL pointer would be NULL; an empty text is none. */
+		values[i] = value->data != NULL ? (const void *) value->data : "";
+		lengths[i] = (int) value->size;
+		formats[i] = 1;
+	}
+	conn->state = CONN_CALLING;
+	conn->callback = callback;
+	conn->context = context;
+	conn->failure = (PgFailure){0};
+	loop_event_add(&conn->timer, PG_CALL_MS_MAX * CLOCK_MS);
+	if (PQsendQueryPrepared(conn->pg, conn->options.statements[statement].name, arguments->count,
+							values, lengths, formats, 1) == 1 &&
+		flush(conn))
+		return;
+	note_own_failure(conn);
+	loop_defer(&conn->task);
+}
+
+bool
+pg_conn_is_fit(const PgConn *conn)
+{
+	static const char *const flags[] = {"in_hot_standby", "default_transaction_read_only"};
+
+	if (!conn->options.is_writer)
+		return true;
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
+	{
+		const char *value = PQparameterStatus(conn->pg, flags[i]);
+
+		if (value != NULL && strcmp(value, "on") == 0)
+			return false;
+	}
+	return true;
+}
+
+const char *
+pg_conn_peer(const PgConn *conn)
+{
+	return conn->peer;
+}

@@ -1,0 +1,56 @@
+/*
+ * attempts.c
+ *		How often and how long one call may be tried.
+ *
+ * DESIGN	The limit of one attempt cuts the tail, the overall limit keeps attempts and pauses
+ *			together below what the client was promised: 50 + 10 + 50 ms would break 100 ms, so the
+ *			second attempt gets what is left of 90.
+ */
+#include "resilience/attempts.h"
+
+#include <assert.h>
+#include <stddef.h>
+
+void
+attempts_begin(Attempts *attempts, const AttemptPolicy *policy, int64_t now_us)
+{
+	assert(policy->attempt_us > 0 && policy->overall_us >= policy->attempt_us);
+	assert(policy->retry_delay_us >= 0 && policy->retries_max >= 0);
+	*attempts = (Attempts){.policy = policy, .begun_us = now_us};
+}
+
+static int64_t
+left(const Attempts *attempts, int64_t now_us)
+{
+	int64_t left_us = attempts->policy->overall_us - (now_us - attempts->begun_us);
+
+	assert(now_us >= attempts->begun_us);
+	return left_us > 0 ? left_us : 0;
+}
+
+int64_t
+attempts_limit(const Attempts *attempts, int64_t now_us)
+{
+	int64_t left_us = left(attempts, now_us);
+
+	return left_us < attempts->policy->attempt_us ? left_us : attempts->policy->attempt_us;
+}
+
+int64_t
+attempts_next(Attempts *attempts, AttemptFailure failure, int64_t now_us)
+{
+	const AttemptPolicy *policy = attempts->policy;
+
+	if (failure == ATTEMPT_FINAL || left(attempts, now_us) == 0)
+		return -1;
+	if (failure == ATTEMPT_UNPROCESSED && !attempts->is_free_used)
+	{
+		attempts->is_free_used = true;
+		return 0;
+	}
+	if (attempts->retries == policy->retries_max ||
+		left(attempts, now_us) <= policy->retry_delay_us)
+		return -1;
+	attempts->retries++;
+	return policy->retry_delay_us;
+}

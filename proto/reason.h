@@ -94,7 +94,7 @@ typedef enum Repeat
 	X(65, INTERNAL_ERROR, CODE_INTERNAL, "internal error") \
 	X(66, PAYLOAD_INVALID, CODE_INVALID, "payload is not a message of this method") \
 	X(67, UNKNOWN_METHOD, CODE_NOT_FOUND, "method does not exist") \
-	X(68, ANSWER_TOO_LARGE, CODE_INVALID, "answer does not fit into a frame, ask for fewer orders")
+	X(68, LIMIT_INVALID, CODE_INVALID, "limit is not valid")
 
 typedef enum Reason
 {

@@ -72,7 +72,7 @@ static const struct
 	{65, 500, "INTERNAL_ERROR"},
 	{66, 400, "PAYLOAD_INVALID"},
 	{67, 404, "UNKNOWN_METHOD"},
-	{68, 400, "ANSWER_TOO_LARGE"},
+	{68, 400, "LIMIT_INVALID"},
 };
 
 /* The numbers as the header has them, to see what a look-up by number would hide. */

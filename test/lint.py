@@ -24,11 +24,14 @@ COLUMNS_MAX = 100
 TAB_COLUMNS = 4
 SLEEP_SECONDS_MAX = 0.05  # the pause of a polling loop; more is waiting and hoping
 
-GENERATED = ("*.pb-c.[ch]", "build/*", "*/build/*", ".run/*", "expected/*.out", "*/expected/*.out")
+GENERATED = ("*.pb-c.[ch]", "build/*", "*/build/*", ".run/*", "expected/*.out", "*/expected/*.out",
+             "test/fuzz/corpus/*")
 INSTALL_SCRIPT = "extension/*--*.sql"
 SIZED = (".c", ".h", ".py", ".sh", ".sql")
 CONTROL = "extension/order_service.control"
 CLANG_FORMAT = "clang-format-14"
+KAFKA_POM = "sandbox/kafka/pom.xml"
+COMPOSE = "docker-compose.yml"
 
 # In pieces, so that this file does not contain what it looks for.
 DEBT = re.compile(r"\b(" + "|".join(("TO" "DO", "FIX" "ME", "X" "XX", "HA" "CK")) + r")\b")
@@ -412,11 +415,23 @@ def version_in_one_place(tree: Tree):
                 yield source.violation(number, f"version {match[1]} is written in {CONTROL} only")
 
 
+def broker_versions_agree(tree: Tree):
+    """The broker of docker-compose.yml is that of the sandbox, whose pom.xml names the version."""
+    pom = tree.files.get(KAFKA_POM)
+    compose = tree.files.get(COMPOSE)
+    version = re.search(r"<kafka\.version>(.+?)</kafka\.version>", pom.text if pom else "")
+    for match in re.finditer(r"image: apache/kafka:(\S+)", compose.text if compose else ""):
+        if version is None or match[1] != version[1]:
+            yield compose.violation(compose.line_at(match.start()),
+                                    f"Kafka {match[1]}, but {KAFKA_POM} names "
+                                    f"{version[1] if version else 'none'}")
+
+
 RULES = (include_levels, modules_have_levels, pure_modules_know_no_server,
          foreign_apis_have_one_place,
          file_length, function_length, line_length,
          no_debt, block_comments, head_comment, documented_headers,
-         clang_format, white_space, tests_poll, version_in_one_place)
+         clang_format, white_space, tests_poll, version_in_one_place, broker_versions_agree)
 
 
 def git_files(root: pathlib.Path) -> list[str]:

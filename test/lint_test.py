@@ -328,6 +328,17 @@ def test_version_must_be_three_numbers(found):
         (lint.CONTROL, 1)]
 
 
+@pytest.mark.parametrize("pom, expected", [
+    ("<kafka.version>4.1.1</kafka.version>\n", []),
+    ("<kafka.version>4.1.2</kafka.version>\n", [(lint.COMPOSE, 3)]),
+    ("<version>4.1.1</version>\n", [(lint.COMPOSE, 3)]),
+])
+def test_broker_versions(found, pom, expected):
+    compose = "services:\n  kafka:\n    image: apache/kafka:4.1.1\n"
+    assert found(lint.broker_versions_agree, {lint.KAFKA_POM: pom,
+                                              lint.COMPOSE: compose}) == expected
+
+
 # The program --------------------------------------------------------------------------------------
 
 @pytest.fixture(name="repository")

@@ -198,7 +198,7 @@ static bool
 texts_are_valid(const ProtobufCMessageDescriptor *descriptor, const uint8_t *payload, size_t size)
 {
 	const uint8_t *position = payload;
-	const uint8_t *end = payload + size;
+	const uint8_t *end = size > 0 ? payload + size : payload;
 
 	while (position < end)
 	{

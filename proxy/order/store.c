@@ -3,8 +3,8 @@
  *		The extension's functions, called over a pool of asynchronous connections.
  *
  * DESIGN	What is submitted waits in the backlog until the end of the turn, so that all of a turn
- *			goes together; then every idle connection gets a call. While all are busy, more waits.
- *			(To keep a connection idle until more have gathered was tried: batches grew, answers came
+ *			go together; then every idle connection gets a call. While all are busy, more waits.
+ *			(To keep a connection idle until more have gathered was tried: batches grew, but answers came
  *			no earlier, and one call that waits for a lock would hold up all behind it.)
  *
  *			A reader that says no is not believed, because it may be behind: the writer is asked. An

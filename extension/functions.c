@@ -239,20 +239,25 @@ return_batch(FunctionCallInfo fcinfo, const Outcome *outcomes, int count)
 	}
 }
 
-/* The same and what the caller needs to reserve; those columns are NULL unless the order is new. */
+/*
+ * The same and what the caller needs to reserve; those columns are NULL unless the order waits for
+ * its reservation: it is new, or was recorded by an earlier call whose answer the caller may have
+ * lost.
+ */
 static void
 return_received(FunctionCallInfo fcinfo, const Outcome *outcomes, int count)
 {
 	for (int i = 0; i < count; i++)
 	{
 		const Outcome *outcome = &outcomes[i];
-		bool is_new = outcome->is_recorded && !outcome->is_replayed;
+		bool is_waiting = outcome->order != NULL && outcome->order->status == STATUS_RECEIVED &&
+						  (outcome->is_recorded || outcome->reason == REASON_IN_PROGRESS);
 		Datum values[RECEIVE_COLUMNS] = {0};
 		bool is_null[RECEIVE_COLUMNS] = {false};
 
 		fill_batch_columns(outcome, i, values, is_null);
-		is_null[9] = is_null[10] = is_null[11] = !is_new;
-		if (is_new)
+		is_null[9] = is_null[10] = is_null[11] = !is_waiting;
+		if (is_waiting)
 		{
 			values[9] = CStringGetTextDatum(outcome->order->reserve_id);
 			values[10] = CStringGetTextDatum(outcome->order->currency);

@@ -311,7 +311,7 @@ CREATE FUNCTION order_service.receive_orders(
     LANGUAGE C VOLATILE SECURITY DEFINER AS 'MODULE_PATHNAME', 'functions_receive_orders';
 COMMENT ON FUNCTION order_service.receive_orders(
     bigint[], text[], text[], smallint[], smallint[], bigint[], bigint[], smallint[]) IS
-    'Records orders as RECEIVED with the id under which to reserve at Account: code 200 and status 0 ask the caller to reserve and then settle. Items count from 1. Errors: OS400 for arrays of unequal length or too many items';
+    'Records orders as RECEIVED with the id under which to reserve at Account: code 200 and status 0 ask the caller to reserve and then settle; so may code 409 IN_PROGRESS, for a caller that has lost its first answer. Items count from 1. Errors: OS400 for arrays of unequal length or too many items';
 
 CREATE FUNCTION order_service.settle_orders(p_order_ids bigint[], p_reasons smallint[], p_holds smallint[])
     RETURNS TABLE (item integer, code smallint, reason smallint, detail text, order_id bigint, status smallint,

@@ -173,9 +173,9 @@ SELECT is((SELECT (code, reason, detail, status, replayed, order_id)::text FROM 
 FROM batch b ORDER BY item;
 
 SELECT is_empty($$
-    SELECT item FROM answers WHERE (reserve_id IS NOT NULL) <> (code = 200 AND status = 0)
+    SELECT item FROM answers WHERE (reserve_id IS NOT NULL) <> (status = 0 AND code IN (200, 409))
        OR (reserve_id IS NULL) <> (reserve_amount IS NULL) OR (reserve_id IS NULL) <> (currency IS NULL)
-    $$, 'those and only those that are to be reserved say what');
+    $$, 'those and only those that wait for their reservation say what to reserve');
 SELECT is_empty($$
     SELECT item FROM answers
     WHERE (order_id IS NULL) <> (filled_quantity IS NULL) OR (order_id IS NULL) <> (updated_at IS NULL)

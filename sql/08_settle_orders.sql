@@ -68,10 +68,10 @@ SELECT is(
     format('a repetition of the placement that ended as %s, hold %s gets that',
         order_service.reason_name(o.reason), order_service.hold_name(o.hold)))
 FROM outcomes o JOIN settled s ON s.asked = o.order_id WHERE is_valid ORDER BY o.n;
-SELECT is((SELECT DISTINCT (code, r.reason, status, replayed, reserve_id)::text
-           FROM outcomes o, order_service.receive_orders('{7}', ARRAY['outcome ' || o.n], '{AAPL}', '{1}', '{1}', '{100}',
-               '{150000000}', '{0}') r WHERE NOT is_valid),
-    '(409,34,0,f,)', 'a repetition of a placement that is not settled is told to wait');
+SELECT is((SELECT DISTINCT (r.code, r.reason, r.status, replayed, r.reserve_id = w.reserve_id, r.order_id = w.order_id)::text
+           FROM outcomes o, order_service.orders w, order_service.receive_orders('{7}', ARRAY['outcome ' || o.n],
+               '{AAPL}', '{1}', '{1}', '{100}', '{150000000}', '{0}') r WHERE NOT is_valid AND w.order_id = o.order_id),
+    '(409,34,0,f,t,t)', 'a repetition of a placement that is not settled is told to wait, and for what');
 
 -- Twice -------------------------------------------------------------------------------------------------------
 

@@ -2,11 +2,11 @@
  * account.c
  *		Reserving balance at the Account service.
  *
- * DESIGN	Every attempt of a call bears the same reserve_id, so Account reserves once however often
- *			it is asked. What is left to decide is what the proxy may believe: only an answer that
- *			Account itself gave, or the certainty that nobody acted, is definite. An attempt without
- *			either leaves a doubt that a later refusal does not remove: the lost attempt may still
- *			be under way and reserve after it. A later success does, since it is the same
+ * DESIGN	Every attempt of a call bears the same reserve_id, so Account reserves once however
+ *			often it is asked. What is left to decide is what the proxy may believe: only an answer
+ *			that Account itself gave, or the certainty that nobody acted, is definite. An attempt
+ *			without either leaves a doubt that a later refusal does not remove: the lost attempt
+ *			may still be under way and reserve after it. A later success does, since it is the same
  *			reservation.
  *
  * FAILURE	If the process dies while a call is under way, the order stays RECEIVED and a resolver

@@ -32,7 +32,8 @@ typedef struct AccountReservation
  *	a refusal, hold UNKNOWN				Account said no to a repetition; the first may still come
  *	ACCOUNT_UNAVAILABLE, NONE			certainly never processed
  *	ACCOUNT_OUTCOME_UNKNOWN, UNKNOWN	it may hold: a debt
- * For a release REASON_NONE, hold NONE: nothing is held any more; with every other reason it may be.
+ * For a release REASON_NONE, hold NONE: nothing is held any more; with every other reason it may
+ * be.
  */
 typedef struct AccountResult
 {

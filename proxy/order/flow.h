@@ -45,6 +45,7 @@ extern Flow *flow_new(Loop *loop, Store *store, Account *account, const Config *
 /* No request may be under way. */
 extern void flow_free(Flow *flow);
 
+/* A new connection, without a session; end it with flow_session_close(). */
 extern Session *flow_session_open(Flow *flow);
 
 /* The connection is gone. Requests that run on go on to their end. */
@@ -54,11 +55,12 @@ extern void flow_session_close(Session *session);
 extern void flow_submit(Flow *flow, const FlowRequest *request, FlowCallback callback,
 						void *context);
 
+#define FLOW_REFUSAL_SIZE 256
+
 /*
  * The answer to a request that is refused before it is looked at (limits, shutdown). |buffer| is
  * the caller's memory for the payload.
  */
-#define FLOW_REFUSAL_SIZE 256
 extern FlowAnswer flow_refusal(Reason reason, uint8_t buffer[FLOW_REFUSAL_SIZE]);
 
 /* Requests, and orders still to be settled, under way. */

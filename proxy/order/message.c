@@ -6,8 +6,8 @@
  *			hostile one cannot cost much: empty unknown fields would else take twelve times their
  *			bytes.
  *
- *			A text arrives as a length and bytes and leaves as a C string. One with a zero byte would
- *			silently be cut, and two different idempotency keys would become the same: such a
+ *			A text arrives as a length and bytes and leaves as a C string. One with a zero byte
+ *			would silently be cut, and two different idempotency keys would become the same: such a
  *			payload is refused. So is what is not UTF-8, which the database would refuse for a
  *			whole batch.
  */

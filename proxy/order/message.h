@@ -19,8 +19,9 @@
 #include "reason.h"
 
 /*
- * A usual request fits into the struct (its fields, a UUID as key, a session id of 64); a larger one
- * costs allocations, at most twice the largest payload: unknown fields are kept beside their bytes.
+ * A usual request fits into the struct (its fields, a UUID as key, a session id of 64); a larger
+ * one costs allocations, at most twice the largest payload: unknown fields are kept beside their
+ * bytes.
  */
 #define MESSAGE_ARENA_SIZE 512
 #define MESSAGE_ARENA_BYTES_MAX (2 * FRAME_PAYLOAD_MAX + 65536)
@@ -43,10 +44,10 @@ extern void message_arena_reset(MessageArena *arena);
 extern char *message_arena_copy(MessageArena *arena, const char *text);
 
 /*
- * Decodes a request of |service| and |method|. Returns its message in the arena; NULL with |reason|:
- * UNKNOWN_METHOD, PAYLOAD_INVALID (not that message, or a text with a zero byte or not in UTF-8), or
- * for a text that is too long KEY_INVALID, SYMBOL_INVALID or NO_SESSION. Methods with an empty
- * request (ping, logout) give &message_empty.
+ * Decodes a request of |service| and |method|. Returns its message in the arena; NULL with
+ * |reason|: UNKNOWN_METHOD, PAYLOAD_INVALID (not that message, or a text with a zero byte or not
+ * in UTF-8), or for a text that is too long KEY_INVALID, SYMBOL_INVALID or NO_SESSION. Methods
+ * with an empty request (ping, logout) give &message_empty.
  */
 extern const ProtobufCMessage *message_decode(MessageArena *arena, uint16_t service,
 											  uint16_t method, const uint8_t *payload, size_t size,

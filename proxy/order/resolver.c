@@ -43,6 +43,7 @@ struct Resolver
 	LoopEvent timer;
 	StoreItem search;
 	bool is_searching;
+	bool has_more; /* the last search found as many as it asked for */
 	bool is_stopped;
 	int debts;
 	MetricsCounter claimed;
@@ -65,7 +66,11 @@ typedef struct Debt
 static void
 free_debt(Debt *debt)
 {
-	debt->resolver->debts--;
+	Resolver *resolver = debt->resolver;
+
+	/* What an outage has piled up is worked off without pauses. */
+	if (--resolver->debts == 0 && resolver->has_more && !resolver->is_stopped)
+		loop_event_add(&resolver->timer, 0);
 	free(debt->symbol);
 	free(debt->currency);
 	free(debt->reserve_id);
@@ -174,6 +179,7 @@ claimed(void *context, const StoreResult *result)
 	Resolver *resolver = context;
 
 	resolver->is_searching = false;
+	resolver->has_more = result->claim_count > 0 && result->claim_count == resolver->search.limit;
 	for (int i = 0; i < result->claim_count; i++)
 		pay(resolver, &result->claims[i]);
 }

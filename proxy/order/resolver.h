@@ -1,7 +1,8 @@
 /*
  * resolver.h
- *		Pays the debts to Account: holds of which nobody knows whether they exist, and holds of orders
- *		that have ended; gives up orders whose proxy died between receiving and settling them.
+ *		Pays the debts to Account: holds of which nobody knows whether they exist, and holds of
+ *		orders that have ended; gives up orders whose proxy died between receiving and settling
+ *		them.
  *
  * Every proxy has one; the database leases each debt to one of them at a time.
  */

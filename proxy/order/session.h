@@ -3,8 +3,8 @@
  *		Who speaks on a connection: the session it has logged in with, and the one its last request
  *		named, each with the account that the database gave for it.
  *
- * Pure: time is passed in. A session id is believed for SESSION_TRUST_MS; then the database is asked
- * again, so that a session closed elsewhere ends here, too.
+ * Pure: time is passed in. A session id is believed for SESSION_TRUST_MS; then the database is
+ * asked again, so that a session closed elsewhere ends here, too.
  */
 #ifndef SESSION_H
 #define SESSION_H

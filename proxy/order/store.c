@@ -4,8 +4,8 @@
  *
  * DESIGN	What is submitted waits in the backlog until the end of the turn, so that all of a turn
  *			go together; then every idle connection gets a call. While all are busy, more waits.
- *			(To keep a connection idle until more have gathered was tried: batches grew, but answers came
- *			no earlier, and one call that waits for a lock would hold up all behind it.)
+ *			(To hold back a connection until more have gathered was tried: batches grew, but no gain
+ *			stood out from the noise, and a call that waits for a lock would hold up all behind it.)
  *
  *			A reader that says no is not believed, because it may be behind: the writer is asked. An
  *			order that was just placed must not be unknown.
@@ -75,6 +75,26 @@ answer_all(Store *store, Batch *batch, Reason reason, const char *detail)
 	batch_free(batch);
 }
 
+/*
+ * Receiving is repeated when its connection is lost, and then finds, in progress, the order that it
+ * has recorded itself: that one is ours to go on with. (Should another request with the same key be
+ * at it, too, nothing happens twice: the reservation has one id, and the order's row decides.) An
+ * order that somebody else is at stays refused.
+ */
+static void
+recognize_own(const StoreItem *item, StoreResult *result)
+{
+	if (item->kind != STORE_RECEIVE || result->reason != REASON_IN_PROGRESS)
+		return;
+	if (item->was_lost)
+	{
+		result->code = CODE_OK;
+		result->reason = REASON_NONE;
+	}
+	else
+		result->reserve_id = NULL;
+}
+
 static void
 deliver(Store *store, Batch *batch, const PGresult *rows)
 {
@@ -83,7 +103,10 @@ deliver(Store *store, Batch *batch, const PGresult *rows)
 	for (int i = batch->answered_count; i < batch->count; i++)
 	{
 		if (batch_decode(batch, rows, i, &decoded))
+		{
+			recognize_own(batch->items[i], &decoded.result);
 			answer(store, batch->items[i], &decoded.result);
+		}
 		else
 		{
 			log_event(LOG_ERROR, "database answered what was not expected",

@@ -83,7 +83,7 @@ typedef struct StoreResult
 	int64_t filled_quantity;
 	int64_t updated_at_ms;
 
-	/* STORE_RECEIVE of a new order, else NULL and 0 */
+	/* STORE_RECEIVE of an order that is this item's to reserve and settle, else NULL and 0 */
 	const char *reserve_id;
 	const char *currency;
 	int64_t reserve_amount; /* micro-units for BUY, units for SELL */

@@ -1,6 +1,7 @@
 /*
  * account_test.c
- *		A call of Account with its attempts: what each answer, or the lack of one, means for the order.
+ *		A call of Account with its attempts: what each answer, or the lack of one, means for the
+ *		order.
  *
  * The channel is replaced: it answers each attempt from a script.
  */

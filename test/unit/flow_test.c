@@ -1,6 +1,7 @@
 /*
  * flow_test.c
- *		What a request does: the order of its steps, and what the client hears when one of them fails.
+ *		What a request does: the order of its steps, and what the client hears when one of them
+ *		fails.
  *
  * Store and Account are replaced: a test looks at what was asked and gives the answer.
  */

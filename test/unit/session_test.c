@@ -1,6 +1,7 @@
 /*
  * session_test.c
- *		Who speaks on a connection: login, sessions named in requests, and how long they are believed.
+ *		Who speaks on a connection: login, sessions named in requests, and how long they are
+ *		believed.
  */
 #include "order/session.h" /* first: it must need nothing that is included below */
 

@@ -143,9 +143,9 @@ set_number(PGresult *rows, int row, int column, int64_t value, int size)
 	set_cell(rows, row, column, bytes, size);
 }
 
-/* Ends the oldest call of the writer well: all its items get code 200. */
+/* Ends the writer's oldest call well: all its items get the code of the reason. */
 static void
-succeed(void)
+reply(Reason reason)
 {
 	static const int sizes[COLUMN_COUNT] = {4, 2, 2, 0, 8, 2, 1, 8, 8, 0, 0, 8};
 	static PGresAttDesc columns[COLUMN_COUNT];
@@ -163,7 +163,9 @@ succeed(void)
 				set_number(rows, row, column, 0, sizes[column]);
 		}
 		set_number(rows, row, 0, row + 1, 4);
-		set_number(rows, row, 1, CODE_OK, 2);
+		set_number(rows, row, 1, reason_code(reason), 2);
+		set_number(rows, row, 2, reason, 2);
+		set_cell(rows, row, 9, "r", 1);
 		set_number(rows, row, 4, 1000 + row, 8);
 	}
 	end_call(&writer, &(PgReply){.outcome = PG_OK, .result = rows, .sqlstate = "", .message = ""});
@@ -278,7 +280,7 @@ items_of_a_turn_go_as_one_call(void **state)
 	submit_many(3, STORE_SETTLE);
 	assert_int_equal(writer.call_count, 1);
 	assert_int_equal(writer.calls[0].item_count, 3);
-	succeed();
+	reply(REASON_NONE);
 	for (int i = 0; i < 3; i++)
 	{
 		assert_answered(i, REASON_NONE);
@@ -298,11 +300,11 @@ what_gathers_while_busy_goes_up_to_the_limit(void **state)
 	loop_turn(loop);
 	assert_int_equal(writer.call_count, 1);
 	assert_true(writer.grow_count > 0);
-	succeed();
+	reply(REASON_NONE);
 	assert_int_equal(writer.calls[0].item_count, 4);
-	succeed();
+	reply(REASON_NONE);
 	assert_int_equal(writer.calls[0].item_count, 2);
-	succeed();
+	reply(REASON_NONE);
 	assert_int_equal(store_pending_count(store), 0);
 }
 
@@ -321,6 +323,21 @@ a_lost_call_goes_again(void **state)
 	turn_until_answered(2);
 	for (int i = 0; i < 3; i++)
 		assert_answered(i, REASON_OUTCOME_UNKNOWN);
+}
+
+static void
+receiving_again_finds_its_own_order_and_nobody_elses(void **state)
+{
+	(void) state;
+	submit_many(1, STORE_RECEIVE);
+	fail_call(&writer, PG_LOST, "");
+	submit(1, STORE_RECEIVE, CLOCK_SECOND);
+	loop_turn(loop);
+	reply(REASON_IN_PROGRESS);
+	reply(REASON_IN_PROGRESS);
+	assert_answered(0, REASON_NONE);
+	assert_answered(1, REASON_IN_PROGRESS);
+	assert_true(answers[0].reserve_id != NULL && answers[1].reserve_id == NULL);
 }
 
 static void
@@ -363,7 +380,7 @@ a_late_answer_reaches_only_those_who_wait(void **state)
 	assert_answered(1, REASON_OUTCOME_UNKNOWN);
 	assert_answered(2, REASON_OUTCOME_UNKNOWN);
 	assert_int_equal(writer.calls[0].item_count, 3);
-	succeed();
+	reply(REASON_NONE);
 	assert_answered(0, REASON_NONE);
 	/* Its deadline made it the last of the call. */
 	assert_int_equal(answers[0].order_id, 1002);
@@ -393,7 +410,7 @@ a_failed_call_is_halved_until_the_guilty_item_is_found(void **state)
 	submit_many(4, STORE_RECEIVE);
 	fail_call(&writer, PG_FAILED, "22021");
 	assert_int_equal(writer.calls[0].item_count, 2);
-	succeed();
+	reply(REASON_NONE);
 	assert_answered(0, REASON_NONE);
 	assert_answered(1, REASON_NONE);
 	assert_int_equal(writer.calls[0].item_count, 2);
@@ -401,7 +418,7 @@ a_failed_call_is_halved_until_the_guilty_item_is_found(void **state)
 	assert_int_equal(writer.calls[0].item_count, 1);
 	fail_call(&writer, PG_FAILED, "22021");
 	assert_answered(2, REASON_INTERNAL_ERROR);
-	succeed();
+	reply(REASON_NONE);
 	assert_answered(3, REASON_NONE);
 	assert_int_equal(store_pending_count(store), 0);
 }
@@ -423,7 +440,7 @@ halves_expire(void **state)
 	writer.options.changed(writer.options.context);
 	loop_turn(loop);
 	assert_int_equal(writer.calls[0].item_count, 1);
-	succeed();
+	reply(REASON_NONE);
 	assert_answered(2, REASON_NONE);
 }
 
@@ -445,7 +462,7 @@ a_deadlock_is_tried_again_as_it_was(void **state)
 	submit_many(2, STORE_CANCEL);
 	fail_call(&writer, PG_FAILED, "40P01");
 	assert_int_equal(writer.calls[0].item_count, 2);
-	succeed();
+	reply(REASON_NONE);
 	assert_answered(0, REASON_NONE);
 	assert_answered(1, REASON_NONE);
 }
@@ -561,6 +578,7 @@ main(void)
 		TEST(items_of_a_turn_go_as_one_call),
 		TEST(what_gathers_while_busy_goes_up_to_the_limit),
 		TEST(a_lost_call_goes_again),
+		TEST(receiving_again_finds_its_own_order_and_nobody_elses),
 		TEST(a_call_that_never_ran_leaves_no_doubt),
 		TEST(without_a_connection_items_end_by_their_deadlines),
 		TEST(a_late_answer_reaches_only_those_who_wait),

@@ -92,38 +92,16 @@ static const char help[] =
 	"Exit status: 0 ended as asked; 1 could not start, or ended with requests unfinished;\n"
 	"2 wrong usage or configuration.\n";
 
-/* What libpq makes of a connection string; false with a line in |errors|. */
+/* What libpq makes of a connection string. */
 static bool
-check_target(const char *name, const char *conninfo, FILE *errors)
+check_target(const char *conninfo, char *error, size_t size)
 {
-	char error[256];
-	PgTarget *target = pg_target_new(conninfo, error, sizeof(error));
+	PgTarget *target = pg_target_new(conninfo, error, size);
 
 	if (target == NULL)
-	{
-		fprintf(errors, "%s: %s; allowed: a connection string of libpq\n", name, error);
 		return false;
-	}
 	pg_target_free(target);
 	return true;
-}
-
-/* As config_load(), and looks at what only the libraries understand. */
-static Config *
-load_config(const char *path, FILE *errors)
-{
-	Config *config = config_load(path, errors);
-	bool is_good;
-
-	if (config == NULL)
-		return NULL;
-	is_good = check_target("database.writer", config->writer, errors);
-	if (config->reader[0] != '\0')
-		is_good = check_target("database.reader", config->reader, errors) && is_good;
-	if (is_good)
-		return config;
-	config_free(config);
-	return NULL;
 }
 
 /* Every client needs a descriptor. */
@@ -167,7 +145,7 @@ reload(void *context, short what)
 		log_event(LOG_ERROR, "configuration cannot be read again: out of memory");
 		return;
 	}
-	fresh = load_config(proxy.config_path, out);
+	fresh = config_load(proxy.config_path, check_target, out);
 	fclose(out);
 	if (fresh == NULL)
 	{
@@ -232,9 +210,23 @@ look_for_the_end(void *context, short what)
 		loop_event_add(&proxy.look, SHUTDOWN_LOOK_MS * CLOCK_MS);
 }
 
+/* Balancers have had their notice: refuse what is new, finish what runs. */
+static void
+drain(void *context, short what)
+{
+	(void) context;
+	(void) what;
+	listener_drain(proxy.listener);
+	resolver_stop(proxy.resolver);
+	loop_event_init(&proxy.look, proxy.loop, -1, 0, look_for_the_end, NULL);
+	loop_event_add(&proxy.look, 0);
+}
+
 static void
 shut_down(void *context, short what)
 {
+	const Config *config = proxy.config;
+
 	(void) context;
 	(void) what;
 	if (proxy.grace_end_us != 0)
@@ -246,12 +238,12 @@ shut_down(void *context, short what)
 		return;
 	}
 	log_event(LOG_INFO, "ending", LOG_NUMBER("requests", count_requests()),
-			  LOG_NUMBER("grace_ms", proxy.config->shutdown_grace_us / CLOCK_MS));
-	proxy.grace_end_us = loop_now_us(proxy.loop) + proxy.config->shutdown_grace_us;
+			  LOG_NUMBER("notice_ms", config->shutdown_notice_us / CLOCK_MS),
+			  LOG_NUMBER("grace_ms", config->shutdown_grace_us / CLOCK_MS));
+	proxy.grace_end_us =
+		loop_now_us(proxy.loop) + config->shutdown_notice_us + config->shutdown_grace_us;
 	admin_set_ready(proxy.admin, false);
-	listener_drain(proxy.listener);
-	resolver_stop(proxy.resolver);
-	loop_event_add(&proxy.look, 0);
+	loop_event_add(&proxy.look, config->shutdown_notice_us);
 }
 
 static bool
@@ -278,7 +270,7 @@ start(void)
 		return false;
 	proxy.resolver = resolver_new(proxy.loop, proxy.store, proxy.account);
 
-	loop_event_init(&proxy.look, proxy.loop, -1, 0, look_for_the_end, NULL);
+	loop_event_init(&proxy.look, proxy.loop, -1, 0, drain, NULL);
 	loop_event_init(&proxy.terminate, proxy.loop, SIGTERM, EV_SIGNAL | EV_PERSIST, shut_down, NULL);
 	loop_event_init(&proxy.interrupt, proxy.loop, SIGINT, EV_SIGNAL | EV_PERSIST, shut_down, NULL);
 	loop_event_init(&proxy.hang_up, proxy.loop, SIGHUP, EV_SIGNAL | EV_PERSIST, reload, NULL);
@@ -399,7 +391,7 @@ main(int argc, char **argv)
 		return refuse_usage();
 	}
 
-	proxy.config = load_config(proxy.config_path, stderr);
+	proxy.config = config_load(proxy.config_path, check_target, stderr);
 	if (proxy.config == NULL)
 		return EXIT_USAGE;
 	if (!is_check)

@@ -85,7 +85,10 @@
 #define ADMIN_BODY_BYTES_MAX 1024
 #define ADMIN_TIMEOUT_SECONDS 5
 
-/* How long SIGTERM waits for what is in flight. */
+/* How long SIGTERM says "not ready" before it refuses anything, and then waits for the rest. */
+#define SHUTDOWN_NOTICE_MS_DEFAULT 0
+#define SHUTDOWN_NOTICE_MS_MIN 0
+#define SHUTDOWN_NOTICE_MS_MAX 600000
 #define SHUTDOWN_GRACE_MS_DEFAULT 10000
 #define SHUTDOWN_GRACE_MS_MIN 0
 #define SHUTDOWN_GRACE_MS_MAX 600000
@@ -232,8 +235,10 @@
 /* Calls that wait for an endpoint. */
 #define CHANNEL_WAITING_MAX 1024
 
-/* The clients' side of a connection: bytes not yet written, and the size of an unpacked answer (a list
- * of 1000 orders needs about 300 KB). */
+/*
+ * The clients' side of a connection: bytes not yet written, and the size of an unpacked answer (the
+ * longest list needs about 150 KB).
+ */
 #define CLIENT_OUTPUT_BYTES_MAX (4 * 1024 * 1024)
 #define UNPACK_BYTES_MAX (8 * 1024 * 1024)
 #define CLIENT_TIMEOUT_SECONDS_MAX 3600

@@ -31,6 +31,7 @@
 
 #define VARIABLE_PREFIX "ORDER_PROXY"
 #define VARIABLE_SIZE 64
+#define CONNINFO_ERROR_SIZE 256
 
 /* Where a value came from: a line of the file, or one of these. */
 #define FROM_DEFAULT 0
@@ -125,6 +126,10 @@ static const Setting settings[] = {
 	{FIELD("log", "format", log_format), .type = SETTING_FORMAT, .number = LOG_FORMAT_TEXT,
 	 .is_reloadable = true, .help = "Lines for people, or one JSON object per line."},
 
+	{FIELD("shutdown", "notice", shutdown_notice_us),
+	 DURATION_FROM_MS(SHUTDOWN_NOTICE_MS_DEFAULT, SHUTDOWN_NOTICE_MS_MIN, SHUTDOWN_NOTICE_MS_MAX),
+	 .is_reloadable = true,
+	 .help = "How long /readyz says 503 before requests are refused: what a balancer needs."},
 	{FIELD("shutdown", "grace", shutdown_grace_us),
 	 DURATION_FROM_MS(SHUTDOWN_GRACE_MS_DEFAULT, SHUTDOWN_GRACE_MS_MIN, SHUTDOWN_GRACE_MS_MAX),
 	 .is_reloadable = true, .help = "How long the end waits for requests under way."},
@@ -137,6 +142,7 @@ typedef struct Loader
 {
 	Config *config;
 	const char *path;
+	ConfigCheck check;
 	FILE *file;
 	FILE *errors;
 	int error_count;
@@ -376,12 +382,26 @@ check_connections(Loader *loader)
 		config->server_connections, config->server_connections / config->instances);
 }
 
-/* What single values do not show. */
+/* A connection string, which only libpq understands. An empty one stands for no database. */
+static void
+check_conninfo(Loader *loader, const char *name, const char *conninfo, size_t offset)
+{
+	char error[CONNINFO_ERROR_SIZE];
+
+	if (loader->check != NULL && conninfo[0] != '\0' &&
+		!loader->check(conninfo, error, sizeof(error)))
+		fprintf(begin_error_of(loader, offset), "%s: %s; allowed: a connection string of libpq\n",
+				name, error);
+}
+
+/* What single values do not show, or not to us. */
 static void
 check_together(Loader *loader)
 {
 	const Config *config = loader->config;
 
+	check_conninfo(loader, "database.writer", config->writer, offsetof(Config, writer));
+	check_conninfo(loader, "database.reader", config->reader, offsetof(Config, reader));
 	check_connections(loader);
 	if (config->attempt_timeout_us > config->overall_timeout_us)
 		fprintf(begin_error_of(loader, offsetof(Config, attempt_timeout_us)),
@@ -396,9 +416,12 @@ check_together(Loader *loader)
 }
 
 Config *
-config_load(const char *path, FILE *errors)
+config_load(const char *path, ConfigCheck check, FILE *errors)
 {
-	Loader loader = {.config = bytes_new_zeroed(1, sizeof(Config)), .path = path, .errors = errors};
+	Loader loader = {.config = bytes_new_zeroed(1, sizeof(Config)),
+					 .path = path,
+					 .check = check,
+					 .errors = errors};
 
 	for (int i = 0; i < SETTING_COUNT; i++)
 		setting_set_default(&settings[i], loader.config);

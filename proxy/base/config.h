@@ -54,15 +54,19 @@ typedef struct Config
 	LogFormat log_format;
 
 	/* [shutdown] */
+	int64_t shutdown_notice_us;
 	int64_t shutdown_grace_us;
 } Config;
 
+/* Whether a database connection string is one; else says in |error| (terminated) why not. */
+typedef bool (*ConfigCheck)(const char *conninfo, char *error, size_t size);
+
 /*
- * Reads a configuration. |path| NULL: defaults and environment only. With errors, writes all of
- * them to |errors|, a line each, as `file:line: what is wrong` with what is allowed, and returns
- * NULL. Free with config_free().
+ * Reads a configuration. |path| NULL: defaults and environment only. |check| looks at connection
+ * strings; NULL takes any. With errors, writes all of them to |errors|, a line each, as
+ * `file:line: what is wrong` with what is allowed, and returns NULL. Free with config_free().
  */
-extern Config *config_load(const char *path, FILE *errors);
+extern Config *config_load(const char *path, ConfigCheck check, FILE *errors);
 
 /* Tells of a setting, "section.name", that differs: |is_applied|, or only a restart changes it. */
 typedef void (*ConfigChange)(const char *setting, bool is_applied);

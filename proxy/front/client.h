@@ -2,8 +2,8 @@
  * client.h
  *		Client connections: what they send becomes requests to the flow, and the answers go back.
  */
-#ifndef CLIENT_H
-#define CLIENT_H
+#ifndef FRONT_CLIENT_H
+#define FRONT_CLIENT_H
 
 #include <stdbool.h>
 
@@ -43,4 +43,4 @@ extern ClientFigures client_group_figures(const ClientGroup *group);
 /* A client has connected. Takes the descriptor, which must not block; |peer| is for the log. */
 extern void client_open(ClientGroup *group, int descriptor, const char *peer);
 
-#endif /* CLIENT_H */
+#endif /* FRONT_CLIENT_H */

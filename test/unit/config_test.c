@@ -42,7 +42,7 @@ load(const char *text)
 
 	memset(errors, 0, sizeof(errors));
 	write_file(text);
-	config = config_load(path, out);
+	config = config_load(path, NULL, out);
 	fclose(out);
 	unlink(path);
 	assert_int_equal(config == NULL, errors[0] != '\0');
@@ -81,7 +81,7 @@ refuse(const char *text, int line, const char *error)
 static void
 without_a_file_the_defaults_count(void **state)
 {
-	Config *config = config_load(NULL, stderr);
+	Config *config = config_load(NULL, NULL, stderr);
 
 	(void) state;
 	assert_string_equal(config->listen_address, "127.0.0.1:8082");
@@ -337,8 +337,8 @@ a_missing_file_and_a_directory_are_errors(void **state)
 	(void) state;
 	memset(errors, 0, sizeof(errors));
 	out = fmemopen(errors, sizeof(errors), "w");
-	assert_null(config_load("/does/not/exist.conf", out));
-	assert_null(config_load("/tmp", out));
+	assert_null(config_load("/does/not/exist.conf", NULL, out));
+	assert_null(config_load("/tmp", NULL, out));
 	fclose(out);
 	assert_string_equal(errors, "/does/not/exist.conf: No such file or directory\n"
 								"/tmp: Is a directory\n");
@@ -393,7 +393,7 @@ what_is_printed_can_be_read_and_is_the_default(void **state)
 	size_t size;
 	FILE *out = open_memstream(&text, &size);
 	Config *config;
-	Config *defaults = config_load(NULL, stderr);
+	Config *defaults = config_load(NULL, NULL, stderr);
 
 	(void) state;
 	config_print(out);

@@ -5,11 +5,15 @@ topic           a fresh topic with three partitions, named after the test
 make_postgres   function: a started cluster of the test's own, with the database `orders` and the extension
 make_shared_postgres   the same, for the whole test module
 postgres        make_postgres() with the defaults
+make_whole      function: a whole system of the test's own (whole.Whole): PostgreSQL, Account and a proxy
+make_shared_whole      the same, for the whole test module
+make_account    function: a started Account stand-in of the test's own
 read_topic      function: all records of a topic up to its current end
 wait_until      function: poll a condition; also `from stack import wait_until`
 When a test fails, the last lines of the servers' logs are in its report.
 """
 
+import os
 import re
 import sys
 import uuid
@@ -21,10 +25,13 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "sandbox"))
 
 import stack  # noqa: E402 (found only through the line above)
+from proxy import create_role  # noqa: E402
 
 READ_SECONDS_MAX = 30
 TEST_SECONDS_MAX = 300
 LOG_LINES = 40
+# The build of the proxy, for tests that do not choose one: gcc, clang or asan.
+VARIANT = os.environ.get("PROXY_VARIANT", "gcc")
 
 # headers: a list of (name, bytes) in the record's order; header(name) is the first of that name, decoded.
 Record = namedtuple("Record", "partition offset key value headers timestamp_ms")
@@ -145,7 +152,92 @@ def postgres(make_postgres, kafka, topic):
     return make_postgres(kafka=kafka, topic=topic)
 
 
+def _whole_factory(scratch, make_postgres):
+    """A context-free factory of whole systems and the function that ends what it made."""
+    made = []
+
+    def start(label, server):
+        made.append((label, server))
+        _servers[label] = server
+        server.start()
+        return server
+
+    def make_account():
+        """Start an Account stand-in with an empty ledger."""
+        label = f"account-{len(made) + 1}"
+        return start(label, stack.Account(scratch / f"{label}-{uuid.uuid4().hex[:8]}"))
+
+    def make(postgres=None, account=None, kafka=None, topic=None, settings=None, variant=VARIANT, wrapper=()):
+        """Make a proxy, and the servers behind it that are not given.
+
+        kafka, topic    where a new cluster publishes to (none: nowhere)
+        settings        the proxy's: {"section.name": value}
+        variant, wrapper    which build of it (PROXY_VARIANT in the environment says which is usual), and words
+                            before its command
+        """
+        from whole import Whole
+
+        postgres = postgres or make_postgres(kafka=kafka, topic=topic)
+        create_role(postgres)
+        account = account or make_account()
+        label = f"proxy-{variant}-{len(made) + 1}"
+        directory = scratch / f"{label}-{uuid.uuid4().hex[:8]}"
+        proxy = stack.Proxy(directory, postgres, account, settings=settings, variant=variant, wrapper=wrapper)
+        return Whole(postgres, account, start(label, proxy), topic)
+
+    def end_all():
+        """End in order, the last one first, so that every proxy can show that it ends well."""
+        complaints = []
+        for label, server in reversed(made):
+            server.thaw()
+            if isinstance(server, stack.Proxy) and server.is_running:
+                complaints += [f"{label}: {text}" for text in end_proxy(server)]
+            server.remove()
+            _servers.pop(label, None)
+        assert not complaints, "\n".join(complaints)
+
+    return make, make_account, end_all
+
+
+def end_proxy(proxy):
+    """Stop a proxy by SIGTERM; what is wrong with its end, as a list of texts, with the sanitizers' reports."""
+    status = proxy.stop()
+    found = [] if status == 0 else [f"exit status {status}\n{proxy.log_tail()}"]
+    log = proxy.log_text()
+    for sign in ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:"):
+        if sign in log:
+            found.append(log[log.index(sign) :][:4000])
+    return found
+
+
 @pytest.fixture
+def whole_factory(scratch, make_postgres):
+    make, make_account, end_all = _whole_factory(scratch, make_postgres)
+    yield make, make_account
+    end_all()
+
+
+@pytest.fixture
+def make_whole(whole_factory):
+    """make_whole(postgres=None, account=None, kafka=None, topic=None, settings=None, variant=VARIANT, wrapper=())"""
+    return whole_factory[0]
+
+
+@pytest.fixture
+def make_account(whole_factory):
+    """make_account() -> Account, started"""
+    return whole_factory[1]
+
+
+@pytest.fixture(scope="module")
+def make_shared_whole(scratch, make_shared_postgres):
+    """As make_whole; what it makes lives until the end of the test module."""
+    make, _, end_all = _whole_factory(scratch, make_shared_postgres)
+    yield make
+    end_all()
+
+
+@pytest.fixture(scope="session")
 def read_topic(kafka):
     """read_topic(topic) -> [Record]: everything up to the end the topic has now, by partition and offset."""
     from confluent_kafka import Consumer, TopicPartition

@@ -7,15 +7,10 @@ differences(connection, records)   what is missing, extra, out of order or not l
 show(differences)                  the same as one text for an assertion
 """
 
-import functools
-import importlib
-import subprocess
-import sys
-import tempfile
 from collections import Counter, defaultdict, namedtuple
-from pathlib import Path
 
-PROTO = Path(__file__).resolve().parents[2] / "proto" / "order_event.proto"
+import contracts
+
 PARTITIONS = 3
 SHOWN_MAX = 20
 SENT = 1
@@ -55,17 +50,9 @@ SELECT event_id, previous_event_id, order_id, account_id, order_version, event_t
 FROM order_service.outbox ORDER BY order_id, order_version"""
 
 
-@functools.lru_cache(maxsize=None)
 def messages():
-    """The module that protoc generates from the contract, made in a directory that does not outlive this call."""
-    with tempfile.TemporaryDirectory() as directory:
-        command = ["protoc", f"--proto_path={PROTO.parent}", f"--python_out={directory}", PROTO.name]
-        subprocess.run(command, check=True)
-        sys.path.insert(0, directory)
-        try:
-            return importlib.import_module(f"{PROTO.stem}_pb2")
-        finally:
-            sys.path.remove(directory)
+    """The module with OrderEvent."""
+    return contracts.module("order_event")
 
 
 def decode(value):

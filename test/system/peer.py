@@ -1,0 +1,93 @@
+"""gRPC's own servers in the place of Account: peers/account_peer.py and peers/AccountPeer.java as servers of a test."""
+
+import json
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+import contracts
+from broker import find_java
+from host import (
+    SandboxError,
+    Server,
+    free_port,
+    home,
+    make_server_directory,
+    send_signal,
+    server_environment,
+    usual_umask,
+    write_server_file,
+)
+
+PEERS = Path(__file__).resolve().parent / "peers"
+POM = PEERS / "pom.xml"
+LANGUAGES = ("python", "java")
+
+
+def fetch_jars():
+    """The directory with the jars of gRPC for Java, copied into the sandbox; needs the network only the first time."""
+    target = home() / "grpc-java"
+    stamp = target / POM.name
+    if stamp.exists() and stamp.read_text() == POM.read_text():
+        return target
+    with usual_umask(), tempfile.TemporaryDirectory(dir=home()) as directory:
+        fresh = Path(directory) / "jars"
+        command = ["mvn", "-B", "-q", "-f", str(POM), "dependency:copy-dependencies"]
+        command += ["-DincludeScope=runtime", f"-DoutputDirectory={fresh}"]
+        result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        if result.returncode != 0 or not list(fresh.glob("grpc-netty-shaded-*.jar")):
+            raise SandboxError(f"Maven could not fetch gRPC for Java:\n{result.stdout}")
+        fresh.chmod(0o755)
+        for jar in fresh.iterdir():
+            jar.chmod(0o644)
+        shutil.copyfile(POM, fresh / POM.name)
+        shutil.rmtree(target, ignore_errors=True)
+        fresh.rename(target)
+    return target
+
+
+class Peer(Server):
+    """One of the servers; it can be started again on its port after it has stopped itself."""
+
+    def __init__(self, directory, language):
+        super().__init__(directory)
+        self.language = language
+        self.port = None
+
+    @property
+    def address(self):
+        """host:port, by name, so that the name is resolved."""
+        return f"localhost:{self.port}"
+
+    def start(self):
+        if not self.directory.exists():
+            make_server_directory(self.directory)
+        self.port = self.port or free_port()
+        log_start = len(self.log_text())
+        self._spawn(self._command(), server_environment())
+        self._wait_ready(lambda: "READY" in self.log_text()[log_start:], f"the peer in {self.language}")
+
+    def _command(self):
+        name = {"python": "account_peer.py", "java": "AccountPeer.java"}[self.language]
+        # It runs as another user, who may not be able to read the checkout.
+        write_server_file(self.directory / name, (PEERS / name).read_text())
+        if self.language == "python":
+            return ["/usr/bin/python3", name, f"127.0.0.1:{self.port}"]
+        options = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"]
+        options += [f"-Djava.io.tmpdir={self.directory}"]
+        return [find_java(), *options, "-cp", f"{fetch_jars()}/*", name, "127.0.0.1", str(self.port)]
+
+    def stop(self):
+        send_signal(self.processes(), signal.SIGTERM)
+        self._wait_gone()
+
+    def calls(self):
+        """Every call so far, with its message decoded: [{"method", "message", "correlation", "seconds"}]."""
+        lines = [line for line in self.log_text().splitlines() if line.startswith("CALL ")]
+        calls = [json.loads(line[len("CALL ") :]) for line in lines]
+        for call in calls:
+            message = getattr(contracts.module("account"), f"{call['method']}Request")
+            call["message"] = message.FromString(bytes.fromhex(call["message"]))
+        return calls

@@ -156,10 +156,11 @@
 #define LIST_ORDERS_MAX 500
 
 /*
- * How long a connection's session is believed before the database is asked again: what a closed or
- * expired session may still do.
+ * How long a session is believed before the database is asked again: what a closed or expired one
+ * may still do. And how many are kept, at about 150 bytes each.
  */
 #define SESSION_TRUST_MS 10000
+#define SESSION_CACHE_MAX 65536
 
 /*
  * A reservation is settled even if its client has been answered: for so long after the reservation,

@@ -41,6 +41,7 @@ struct Flow
 	Account *account;
 	const Config *config;
 	int pending;
+	SessionCache *sessions;
 	Bytes answer; /* of the request that is being answered */
 	STAILQ_HEAD(, Call) unused;
 	MetricsCounter late_settlements;
@@ -388,14 +389,26 @@ proceed(Call *call, int64_t account_id)
 	}
 }
 
-/* Whether the session was found; else refuses the request. */
+/* The session has ended: for this connection's login, and for whoever else names it. */
+static void
+forget_session(Call *call)
+{
+	session_cache_forget(call->flow->sessions, call->session_id);
+	session_log_out(call->session, call->session_id);
+}
+
+/* Whether the session was found, which is remembered; else refuses the request. */
 static bool
 is_session_found(Call *call, const StoreResult *result)
 {
 	if (result->code == CODE_OK)
+	{
+		session_cache_remember(call->flow->sessions, call->session_id, result->account_id,
+							   loop_now_us(call->flow->loop));
 		return true;
+	}
 	if (result->code == CODE_NO_SESSION)
-		session_forget(call->session, call->session_id);
+		forget_session(call);
 	refuse(call, result->reason, result->detail);
 	return false;
 }
@@ -405,11 +418,8 @@ session_found(void *context, const StoreResult *result)
 {
 	Call *call = context;
 
-	if (!is_session_found(call, result))
-		return;
-	session_remember(call->session, call->session_id, result->account_id,
-					 loop_now_us(call->flow->loop));
-	proceed(call, result->account_id);
+	if (is_session_found(call, result))
+		proceed(call, result->account_id);
 }
 
 static void
@@ -419,8 +429,7 @@ logged_in(void *context, const StoreResult *result)
 
 	if (!is_session_found(call, result))
 		return;
-	session_log_in(call->session, call->session_id, result->account_id,
-				   loop_now_us(call->flow->loop));
+	session_log_in(call->session, call->session_id);
 	message_encode_login(new_answer(call), result->account_id, result->expires_at_ms);
 	answer(call, CODE_OK, false);
 	finish(call);
@@ -436,7 +445,7 @@ logged_out(void *context, const StoreResult *result)
 		refuse(call, result->reason, result->detail);
 		return;
 	}
-	session_forget(call->session, call->session_id);
+	forget_session(call);
 	answer_empty(call);
 }
 
@@ -452,20 +461,22 @@ ask_for_session(Call *call, const char *id, StoreKind kind, StoreCallback callba
 static void
 authenticate(Call *call)
 {
+	const Flow *flow = call->flow;
 	const char *id = message_session_id(call->message);
-	const char *login_id = session_login_id(call->session);
-	int64_t account_id = session_account(call->session, id, loop_now_us(call->flow->loop));
+	int64_t account_id;
 
-	if (call->service == SERVICE_ORDER && account_id > 0)
-		proceed(call, account_id);
-	else if (id[0] == '\0' && login_id == NULL)
+	if (id[0] == '\0')
+		id = session_login_id(call->session);
+	if (id == NULL)
 		refuse(call, REASON_NO_SESSION, NULL);
-	else if (call->service == SERVICE_ORDER)
-		ask_for_session(call, id[0] != '\0' ? id : login_id, STORE_FIND_SESSION, session_found);
-	else if (call->method == AUTH_LOGIN)
+	else if (call->service == SERVICE_AUTH && call->method == AUTH_LOGIN)
 		ask_for_session(call, id, STORE_FIND_SESSION, logged_in);
+	else if (call->service == SERVICE_AUTH)
+		ask_for_session(call, id, STORE_CLOSE_SESSION, logged_out);
+	else if ((account_id = session_cache_find(flow->sessions, id, loop_now_us(flow->loop))) > 0)
+		proceed(call, account_id);
 	else
-		ask_for_session(call, login_id, STORE_CLOSE_SESSION, logged_out);
+		ask_for_session(call, id, STORE_FIND_SESSION, session_found);
 }
 
 /* The module ----------------------------------------------------------------------------------- */
@@ -554,6 +565,7 @@ flow_new(Loop *loop, Store *store, Account *account, const Config *config)
 	flow->store = store;
 	flow->account = account;
 	flow->config = config;
+	flow->sessions = session_cache_new(SESSION_CACHE_MAX);
 	STAILQ_INIT(&flow->unused);
 	metrics_counter_init(&flow->late_settlements, "order_late_settlements_total", NULL,
 						 "Settlements tried again after the client was told OUTCOME_UNKNOWN.");
@@ -573,6 +585,7 @@ flow_free(Flow *flow)
 		STAILQ_REMOVE_HEAD(&flow->unused, link);
 		free(call);
 	}
+	session_cache_free(flow->sessions);
 	bytes_free(&flow->answer);
 	free(flow);
 }

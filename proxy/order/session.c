@@ -1,10 +1,13 @@
 /*
  * session.c
- *		Who speaks on a connection.
+ *		Sessions.
  *
- * DESIGN	Two places are enough: a client either logs in, or names its session in every request,
- *			and then it is mostly the same one. Memory is taken only for connections that have a
- *			session: idle ones are many.
+ * DESIGN	One cache for all connections: a gateway carries many sessions over few connections,
+ *			and a session that ends must end on all of them. Only what the database has confirmed
+ *			gets in, so nobody can fill it, or choose what falls into one bucket.
+ *
+ *			All are believed equally long, so the order in which they came in is the order in which
+ *			they go stale: one list is enough to know the oldest.
  */
 #include "order/session.h"
 
@@ -12,24 +15,144 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "base/bounds.h"
 #include "base/bytes.h"
 #include "base/clock.h"
 
-typedef struct Identity
+/* FNV-1a, 64 bits. */
+#define HASH_BEGIN UINT64_C(0xcbf29ce484222325)
+#define HASH_FACTOR UINT64_C(0x100000001b3)
+
+typedef struct Entry
 {
-	char *id; /* NULL: none */
+	SLIST_ENTRY(Entry) in_bucket;
+	TAILQ_ENTRY(Entry) in_order;
 	int64_t account_id;
 	int64_t checked_us;
-} Identity;
+	char id[]; /* terminated */
+} Entry;
+
+SLIST_HEAD(Bucket, Entry);
+
+struct SessionCache
+{
+	int capacity;
+	int count;
+	size_t bucket_count; /* a power of two */
+	struct Bucket *buckets;
+	TAILQ_HEAD(EntryList, Entry) entries; /* by when they were checked, the oldest first */
+};
 
 struct Session
 {
 	int holders;
-	Identity login;
-	Identity named;
+	char *login_id; /* NULL: none */
 };
+
+/* The cache ----------------------------------------------------------------------------------- */
+
+SessionCache *
+session_cache_new(int capacity)
+{
+	SessionCache *cache = bytes_new_zeroed(1, sizeof(SessionCache));
+
+	assert(capacity > 0);
+	cache->capacity = capacity;
+	cache->bucket_count = 1;
+	while (cache->bucket_count < (size_t) capacity)
+		cache->bucket_count *= 2;
+	cache->buckets = bytes_new_zeroed(cache->bucket_count, sizeof(struct Bucket));
+	TAILQ_INIT(&cache->entries);
+	return cache;
+}
+
+static struct Bucket *
+bucket_of(const SessionCache *cache, const char *id)
+{
+	uint64_t hash = HASH_BEGIN;
+
+	for (const char *c = id; *c != '\0'; c++)
+		hash = (hash ^ (uint8_t) *c) * HASH_FACTOR;
+	return &cache->buckets[hash & (cache->bucket_count - 1)];
+}
+
+static Entry *
+find(const SessionCache *cache, const char *id)
+{
+	Entry *entry;
+
+	SLIST_FOREACH(entry, bucket_of(cache, id), in_bucket)
+	{
+		if (strcmp(entry->id, id) == 0)
+			return entry;
+	}
+	return NULL;
+}
+
+static void
+drop(SessionCache *cache, Entry *entry)
+{
+	SLIST_REMOVE(bucket_of(cache, entry->id), entry, Entry, in_bucket);
+	TAILQ_REMOVE(&cache->entries, entry, in_order);
+	cache->count--;
+	free(entry);
+}
+
+void
+session_cache_free(SessionCache *cache)
+{
+	while (!TAILQ_EMPTY(&cache->entries))
+		drop(cache, TAILQ_FIRST(&cache->entries));
+	free(cache->buckets);
+	free(cache);
+}
+
+static bool
+is_fresh(const Entry *entry, int64_t now_us)
+{
+	return now_us - entry->checked_us < SESSION_TRUST_MS * CLOCK_MS;
+}
+
+int64_t
+session_cache_find(const SessionCache *cache, const char *id, int64_t now_us)
+{
+	const Entry *entry = find(cache, id);
+
+	return entry != NULL && is_fresh(entry, now_us) ? entry->account_id : 0;
+}
+
+void
+session_cache_remember(SessionCache *cache, const char *id, int64_t account_id, int64_t now_us)
+{
+	Entry *entry = find(cache, id);
+	size_t size = strlen(id) + 1;
+
+	assert(size > 1 && account_id > 0);
+	if (entry != NULL)
+		drop(cache, entry);
+	if (cache->count == cache->capacity)
+		drop(cache, TAILQ_FIRST(&cache->entries));
+	entry = bytes_new(sizeof(Entry) + size);
+	entry->account_id = account_id;
+	entry->checked_us = now_us;
+	memcpy(entry->id, id, size);
+	SLIST_INSERT_HEAD(bucket_of(cache, id), entry, in_bucket);
+	TAILQ_INSERT_TAIL(&cache->entries, entry, in_order);
+	cache->count++;
+}
+
+void
+session_cache_forget(SessionCache *cache, const char *id)
+{
+	Entry *entry = find(cache, id);
+
+	if (entry != NULL)
+		drop(cache, entry);
+}
+
+/* Connections --------------------------------------------------------------------------------- */
 
 Session *
 session_new(void)
@@ -38,13 +161,6 @@ session_new(void)
 
 	session->holders = 1;
 	return session;
-}
-
-static void
-clear(Identity *identity)
-{
-	free(identity->id);
-	*identity = (Identity){0};
 }
 
 void
@@ -60,75 +176,31 @@ session_release(Session *session)
 	assert(session->holders > 0);
 	if (--session->holders > 0)
 		return;
-	clear(&session->login);
-	clear(&session->named);
+	free(session->login_id);
 	free(session);
-}
-
-static bool
-is_for(const Identity *identity, const char *id)
-{
-	return identity->id != NULL && strcmp(identity->id, id) == 0;
-}
-
-static int64_t
-account_of(const Identity *identity, int64_t now_us)
-{
-	bool is_fresh = now_us - identity->checked_us < SESSION_TRUST_MS * CLOCK_MS;
-
-	return identity->id != NULL && is_fresh ? identity->account_id : 0;
-}
-
-int64_t
-session_account(const Session *session, const char *id, int64_t now_us)
-{
-	if (id[0] == '\0' || is_for(&session->login, id))
-		return account_of(&session->login, now_us);
-	return is_for(&session->named, id) ? account_of(&session->named, now_us) : 0;
 }
 
 const char *
 session_login_id(const Session *session)
 {
-	return session->login.id;
-}
-
-static void
-set(Identity *identity, const char *id, int64_t account_id, int64_t now_us)
-{
-	assert(id[0] != '\0' && account_id > 0);
-	if (!is_for(identity, id))
-	{
-		clear(identity);
-		identity->id = bytes_copy_text(id);
-	}
-	identity->account_id = account_id;
-	identity->checked_us = now_us;
+	return session->login_id;
 }
 
 void
-session_remember(Session *session, const char *id, int64_t account_id, int64_t now_us)
+session_log_in(Session *session, const char *id)
 {
-	set(is_for(&session->login, id) ? &session->login : &session->named, id, account_id, now_us);
+	char *copy = bytes_copy_text(id);
+
+	assert(id[0] != '\0');
+	free(session->login_id);
+	session->login_id = copy;
 }
 
 void
-session_log_in(Session *session, const char *id, int64_t account_id, int64_t now_us)
+session_log_out(Session *session, const char *id)
 {
-	set(&session->login, id, account_id, now_us);
-}
-
-void
-session_log_out(Session *session)
-{
-	clear(&session->login);
-}
-
-void
-session_forget(Session *session, const char *id)
-{
-	if (is_for(&session->login, id))
-		clear(&session->login);
-	if (is_for(&session->named, id))
-		clear(&session->named);
+	if (session->login_id == NULL || strcmp(session->login_id, id) != 0)
+		return;
+	free(session->login_id);
+	session->login_id = NULL;
 }

@@ -1,7 +1,7 @@
 # The one entry to everything: `make help`.
 #
 # Servers, private PostgreSQL and Kafka are sandbox/stack.py's business; how the extension is compiled is
-# extension/Makefile's. This file only says what belongs together.
+# extension/Makefile's, the programs proxy/Makefile's. This file only says what belongs together.
 
 SHELL = /bin/bash
 .DEFAULT_GOAL = help
@@ -23,6 +23,7 @@ STACK = $(PYTHON) sandbox/stack.py
 
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+SECONDS ?= 60
 
 # Expanded when used, not when read: on a bare machine there is no pg_config before `make deps`.
 pg_major = $(shell $(PG_CONFIG) --version | sed -E 's/[^0-9]*([0-9]+).*/\1/')
@@ -31,6 +32,8 @@ build_directory = build/$(1)-pg$(pg_major)
 # $(call compile,compiler,targets and variables); V=1 shows the commands.
 compile = mkdir -p $(call build_directory,$(1)) && $(MAKE) $(if $(V),,-s) --no-print-directory -j$$(nproc) \
 	-C $(call build_directory,$(1)) -f $(CURDIR)/extension/Makefile CC=$(1) $(2)
+# $(call compile_programs,variant): gcc, clang or asan.
+compile_programs = $(MAKE) $(if $(V),,-s) --no-print-directory -j$$(nproc) -f proxy/Makefile VARIANT=$(1)
 
 sql_tests = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
 isolation_tests = $(patsubst test/isolation/specs/%.spec,%,$(sort $(wildcard test/isolation/specs/*.spec)))
@@ -44,29 +47,33 @@ help: ## Show this list
 
 ##: setting up and building
 
-.PHONY: deps build build-clang private install
+.PHONY: deps build build-clang programs private install
 deps: ## Install what is missing: Debian packages and the Kafka broker's jars
 	@sandbox/deps.sh
 
-build: ## Compile the extension (CC=, PG_CONFIG=; V=1 shows the commands)
+build: programs ## Compile everything (PG_CONFIG=, CC= for the extension; V=1 shows the commands)
 	@$(call compile,$(CC),all)
 
-build-clang: ## Compile the extension with the second compiler
+build-clang: ## Compile everything with the second compiler
 	@$(call compile,$(CLANG),all)
+	@$(call compile_programs,clang)
 
-private: build ## Install the extension into the sandbox's own PostgreSQL
+programs: ## Compile order-proxy, its clients and the Account stand-in into build/programs-gcc
+	@$(call compile_programs,gcc)
+
+private: ## Compile and install the extension into the sandbox's own PostgreSQL
 	@prefix=$$($(STACK) prefix) && umask 022 && $(call compile,$(CC),install DESTDIR="$$prefix")
 
-install: build ## Install the extension into the PostgreSQL of PG_CONFIG (as its owner, usually root)
+install: ## Compile and install the extension into the PostgreSQL of PG_CONFIG (as its owner, usually root)
 	@$(call compile,$(CC),install)
 
 ##: running
 
 .PHONY: demo up down status bench
-demo: deps private ## Show everything once: orders in SQL, events in Kafka
+demo: deps private programs ## Show everything once: orders through the proxy, holds at Account, events in Kafka
 	@$(PYTHON) sandbox/demo.py
 
-up: deps private ## Start PostgreSQL and Kafka and leave them running; then: . .run/env; psql
+up: deps private programs ## Start all servers and leave them running; then: . .run/env; orderctl --help; psql
 	@$(STACK) up
 
 down: ## Stop what `make up` started and discard its data
@@ -80,7 +87,7 @@ bench: deps private ## Measure (BENCH_ARGS=)
 
 ##: testing
 
-.PHONY: check lint unit installcheck prove isolation system
+.PHONY: check lint unit fuzz installcheck prove isolation system
 check: ## Everything, from nothing: deps, both compilers, lint and all test suites
 	@sandbox/check.sh
 
@@ -90,6 +97,9 @@ lint: ## Check the layers, sizes and style of the sources
 
 unit: ## Unit tests, without a server, under ASan and UBSan
 	@$(MAKE) --no-print-directory -C test/unit check
+
+fuzz: ## Feed the parsers with libFuzzer's inventions (SECONDS= for each)
+	@$(MAKE) --no-print-directory -C test/fuzz run SECONDS=$(SECONDS)
 
 installcheck: private ## The pgTAP suite, compared with expected/ by pg_regress
 	@rm -rf build/$@ && mkdir -p build/$@
@@ -105,7 +115,8 @@ isolation: private ## Concurrent sessions, by pg_isolation_regress
 		--inputdir=$(CURDIR)/test/isolation $(or $(isolation_tests),$(error no test in test/isolation/specs/)) \
 		|| $(show_differences)
 
-system: private ## Whole systems: real servers, crashes, outages (PYTEST_ARGS=)
+system: private programs ## Whole systems: real servers, crashes, outages (PYTEST_ARGS=)
+	@$(call compile_programs,asan)
 	@$(PYTHON) -m pytest -p no:cacheprovider -q test/system $(PYTEST_ARGS)
 
 ##: housekeeping
@@ -117,7 +128,8 @@ format: ## Format our C files with clang-format
 
 clean: ## Take the sandbox down; remove it and all build products
 	@if [ -d .run ]; then $(STACK) clean; fi
-	@if [ -f test/unit/Makefile ]; then $(MAKE) --no-print-directory -C test/unit clean; fi
+	@for suite in test/unit test/fuzz; do \
+		if [ -f $$suite/Makefile ]; then $(MAKE) --no-print-directory -C $$suite clean; fi; done
 	rm -rf build results regression.diffs regression.out
 	find extension proto sandbox test -name '*.[od]' -delete -o -name '*.so' -delete -o -name '*.pb-c.[ch]' -delete
 	find sandbox test -name __pycache__ -prune -exec rm -rf {} +

@@ -2,28 +2,39 @@
 # Install what building, running and testing need: Debian 12 packages, and the Kafka broker's jars.
 #
 # Does nothing, and needs neither network nor root, when everything is there already.
-#   sandbox/deps.sh             install what is missing
-#   sandbox/deps.sh --list      print the packages, one per line
+#   sandbox/deps.sh                   install what is missing
+#   sandbox/deps.sh --list            print the packages, one per line
+#   sandbox/deps.sh --list build      only those that building needs
 set -euo pipefail
 
 # The one list of packages. A comment says what needs each group.
-packages=(
-	# Build: PostgreSQL 15 modules, protocol buffers, the Kafka client.
+build=(
+	# PostgreSQL 15 modules, protocol buffers, the Kafka client.
 	make gcc libc6-dev pkg-config
 	postgresql-15 postgresql-server-dev-15 libpq-dev libssl-dev libkrb5-dev
 	librdkafka-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler
+	# The programs: event loop, HTTP/2, configuration, the ledger of the Account stand-in.
+	libevent-dev libnghttp2-dev libinih-dev libsqlite3-dev libjansson-dev
+)
+packages=(
+	"${build[@]}"
 	# Second compiler (with the run-time library of its sanitizers) and the formatter.
 	clang-14 libclang-rt-14-dev clang-format-14
-	# Tests: cmocka for units, pgTAP and its pg_prove for SQL, pytest for whole systems.
-	libcmocka-dev
+	# Tests: cmocka for units, pgTAP and its pg_prove for SQL, pytest for whole systems, with gRPC's own peers.
+	libcmocka-dev valgrind docker-compose
 	pgtap libtap-parser-sourcehandler-pgtap-perl
 	python3 python3-pytest python3-pytest-timeout python3-psycopg python3-protobuf python3-confluent-kafka
-	# Sandbox: the broker needs Java 17 and comes through Maven; setpriv and ps are in the rest.
-	openjdk-17-jre-headless maven ca-certificates
+	python3-grpcio
+	# Sandbox: the broker needs Java 17 and comes through Maven, and so does a peer, whose source is compiled as it starts;
+	# setpriv and ps are in the rest.
+	openjdk-17-jdk-headless maven ca-certificates
 	util-linux procps git
 )
 
 if [ "${1:-}" = --list ]; then
+	if [ "${2:-}" = build ]; then
+		packages=("${build[@]}")
+	fi
 	printf '%s\n' "${packages[@]}"
 	exit 0
 fi

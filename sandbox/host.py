@@ -144,6 +144,23 @@ def write_server_file(path, text):
     give_to_server(path)
 
 
+def program(name, variant="gcc"):
+    """A program of build/programs-VARIANT, copied to where the servers' user can run it; the path of the copy."""
+    built = ROOT / "build" / f"programs-{variant}" / name
+    if not built.exists():
+        raise SandboxError(f"{built.relative_to(ROOT)} does not exist: run `make build`")
+    copy = home() / "bin" / variant / name
+    if not copy.exists() or copy.stat().st_mtime_ns != built.stat().st_mtime_ns:
+        # Renamed into place: a copy that runs now is left alone, and no half of one is ever started.
+        fresh = copy.with_name(f"{name}.{os.getpid()}")
+        with usual_umask():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(built, fresh)
+        fresh.chmod(0o755)
+        fresh.rename(copy)
+    return copy
+
+
 class Scratch:
     """A directory for one run, removed at its end; what earlier runs left behind goes when the next one begins.
 

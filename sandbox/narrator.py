@@ -1,10 +1,12 @@
-"""How the demo talks: paragraphs, SQL as psql shows it, results as tables, never wider than COLUMNS.
+"""How the demo talks: paragraphs, commands as a shell shows them, SQL as psql does, results as tables.
 
-A step says what it expects of its statement. Anything else ends the demo: a demo that shows something wrong as if it
+A step says what it expects of its command or statement. Anything else ends the demo: a demo that shows something wrong as if it
 were right is worse than none. Output is plain ASCII; it is coloured only on a terminal, and not if NO_COLOR is set.
 """
 
 import os
+import shlex
+import subprocess
 import sys
 import textwrap
 from decimal import Decimal
@@ -15,10 +17,11 @@ from host import wait_until
 
 COLUMNS = 110
 INDENT = "  "
+COMMAND_SECONDS_MAX = 30
 
 
 class Unexpected(Exception):
-    """A statement did not do what the demo says it does."""
+    """A command or statement did not do what the demo says it does."""
 
 
 # --- text -----------------------------------------------------------------------------------------------------------
@@ -86,6 +89,41 @@ def _labelled(label, text, paint=str):
     print(paint(textwrap.fill(text, COLUMNS, initial_indent=label, subsequent_indent=" " * len(label))))
 
 
+# --- commands -------------------------------------------------------------------------------------------------------
+
+
+class Shell:
+    """Runs commands in an environment and shows them with their output."""
+
+    def __init__(self, **variables):
+        self._environment = {**os.environ, **variables}
+
+    def run(self, command, *expected, status=0):
+        """Show and run a command that ends with this exit status and prints the expected texts; its output."""
+        print("\n" + INDENT + bold("$") + " " + command)
+        words = shlex.split(command)
+        try:
+            result = subprocess.run(
+                words,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=COMMAND_SECONDS_MAX,
+                text=True,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise Unexpected(f"{words[0]} did not run to its end: {error}") from None
+        print(textwrap.indent(result.stdout.rstrip("\n"), INDENT))
+        if result.returncode != status:
+            raise Unexpected(f"exit status {result.returncode}, expected was {status}, from:\n{command}")
+        for text in expected:
+            if text not in result.stdout:
+                raise Unexpected(f"no {text!r} in the output of:\n{command}")
+        return result.stdout
+
+
 # --- SQL ------------------------------------------------------------------------------------------------------------
 
 
@@ -93,10 +131,10 @@ class Session:
     """One connection whose statements and results are shown."""
 
     def __init__(self, connection):
-        self._connection = connection
+        self.connection = connection
 
     def _show_statement(self, sql):
-        database = self._connection.info.dbname
+        database = self.connection.info.dbname
         print()
         for number, line in enumerate(sql.splitlines()):
             sign = "-" if number else "="
@@ -112,7 +150,7 @@ class Session:
 
     def _fetch(self, sql):
         """The cursor and its rows, as dictionaries."""
-        cursor = self._connection.execute(sql)
+        cursor = self.connection.execute(sql)
         names = [column.name for column in cursor.description or []]
         return cursor, [dict(zip(names, row)) for row in (cursor.fetchall() if names else [])]
 

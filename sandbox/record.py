@@ -1,4 +1,4 @@
-"""The records in Kafka: reading, decoding, and comparing them with the tables that they were made from.
+"""The records in Kafka and the holds at Account: reading them, and comparing them with the tables of the orders.
 
 The decoder is generated from proto/order_event.proto when it is needed, as any consumer of the topic would do it.
 """
@@ -28,6 +28,17 @@ OUTBOX = """\
 SELECT order_id, order_version, order_service.event_type_name(event_type),
        order_service.outbox_status_name(status), payload
 FROM order_service.outbox ORDER BY event_id"""
+
+# What an order asked Account for, micro-units of a currency or units of an instrument, and what became of that.
+Reserved = namedtuple("Reserved", "order_id account_id status hold reserve_id asset amount")
+
+RESERVED = """\
+SELECT order_id, account_id, status, hold, reserve_id, CASE side WHEN 'BUY' THEN currency ELSE symbol END,
+       reserve_amount
+FROM order_service.order_detail ORDER BY order_id"""
+
+# The same at Account.
+Hold = namedtuple("Hold", "reserve_id account_id asset amount")
 
 # What the rows have in common with the messages, under the names of the message's fields.
 ORDERS = """\
@@ -111,6 +122,19 @@ def read_orders(connection):
     cursor = connection.execute(ORDERS)
     names = [column.name for column in cursor.description]
     return {row[0]: dict(zip(names, row)) for row in cursor}
+
+
+def read_reserved(connection):
+    """What each order asked Account for. To be read before the holds: a debt that is paid meanwhile is no difference."""
+    return [Reserved(*row) for row in connection.execute(RESERVED)]
+
+
+def read_holds(account):
+    """Every reservation that Account keeps."""
+    return [
+        Hold(hold["reserve_id"], hold["account_id"], hold["currency"] or hold["symbol"], hold["amount"])
+        for hold in account.hold_list()
+    ]
 
 
 def by_order(records):
@@ -215,4 +239,66 @@ CHECKS = {
     "key and headers tell of the same order, version and event": _labels_fit,
     "the versions of an order are 1, 2, 3 ... without a gap, rising, in one partition": _versions_count_up,
     "the newest record of an order says what its row in order_detail says": _newest_records_agree,
+}
+
+
+# --- comparing with Account -----------------------------------------------------------------------------------------
+#
+# Every check takes the orders and the holds, and yields one text per difference. An order that ended, or of which the
+# answer was lost, owes a release (RELEASE_DUE, UNKNOWN): until a resolver has paid, Account may hold it or not.
+
+LIVE = ("ACCEPTED", "SENT", "PARTIALLY_FILLED", "CANCEL_REQUESTED")
+OWES = ("RELEASE_DUE", "UNKNOWN")
+
+
+def _holds_by_right(order):
+    return order.status in LIVE and order.hold == "HELD"
+
+
+def _live_orders_hold(orders, holds):
+    for order in orders:
+        if order.status not in LIVE or order.reserve_id is None:
+            continue
+        if order.hold != "HELD":
+            yield f"order {order.order_id} is {order.status}, but its hold is {order.hold}"
+        found = [hold for hold in holds if hold.reserve_id == order.reserve_id]
+        if found != [Hold(order.reserve_id, order.account_id, order.asset, order.amount)]:
+            yield f"order {order.order_id} reserved {order.amount} {order.asset}; Account holds {found}"
+
+
+def _holds_have_orders(orders, holds):
+    known = {order.reserve_id: order for order in orders}
+    for hold in holds:
+        order = known.get(hold.reserve_id)
+        if order is None:
+            yield f"{hold} is of no order"
+        elif not (_holds_by_right(order) or order.hold in OWES):
+            yield f"{hold} is of order {order.order_id}, which is {order.status} with hold {order.hold}"
+
+
+def _refused_orders_hold_nothing(orders, holds):
+    held = {hold.reserve_id for hold in holds}
+    for order in orders:
+        if order.status == "REJECTED" and order.hold == "NONE" and order.reserve_id in held:
+            yield f"order {order.order_id} was refused, and Account holds {order.amount} {order.asset} for it"
+
+
+def _sums_agree(orders, holds):
+    sums = defaultdict(lambda: [0, 0, 0])
+    for order in orders:
+        if _holds_by_right(order) or order.hold in OWES:
+            sums[order.account_id, order.asset][1 if order.hold in OWES else 0] += order.amount
+    for hold in holds:
+        sums[hold.account_id, hold.asset][2] += hold.amount
+    for (account_id, asset), (held, owed, at_account) in sums.items():
+        if not held <= at_account <= held + owed:
+            wanted = f"{held}" if owed == 0 else f"{held} to {held + owed}"
+            yield f"account {account_id}: Account holds {at_account} {asset}, the orders {wanted}"
+
+
+ACCOUNT_CHECKS = {
+    "every live order that reserved has exactly one hold at Account, of the amount it reserved": _live_orders_hold,
+    "no hold at Account is without a live order, or one that still owes its release": _holds_have_orders,
+    "an order refused for funds or position holds nothing": _refused_orders_hold_nothing,
+    "the sums agree, for every currency and instrument (what is owed may be held or not)": _sums_agree,
 }

@@ -15,19 +15,49 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import namedtuple
 from contextlib import contextmanager
 
 import broker
 import host
 import pgserver
+import proxy
+from account import Account
 from broker import Kafka
 from host import SandboxError, Scratch, exit_on_signals, free_port, wait_until
 from pgserver import Postgres
+from proxy import Proxy
 
-__all__ = ["Kafka", "Postgres", "SandboxError", "Scratch", "exit_on_signals", "free_port", "wait_until"]
+__all__ = [
+    "Account",
+    "Kafka",
+    "Postgres",
+    "Proxy",
+    "SandboxError",
+    "Scratch",
+    "exit_on_signals",
+    "free_port",
+    "wait_until",
+]
 
 TOPICS = ("order.events", "order.events.dlq")
 ENV_FILE = host.RUN / "env"
+READY_SECONDS_MAX = 60
+
+# Whom the demo and `make up` trade for, with what Account has of it: micro-units of money, units of instruments.
+ACCOUNT_ID = 1001
+CASH = {"USD": 10_000_000_000, "EUR": 5_000_000_000}
+POSITIONS = {"ACME": 100, "BOLT": 500}
+
+# Money in micro-units, too: ACME trades between 50.00 and 150.00 USD, in steps of 0.01.
+INSTRUMENTS = """\
+INSERT INTO order_service.instrument (symbol, currency, tick, lot, price_floor, price_ceiling)
+VALUES ('ACME', 'USD', 10000, 1, 50000000, 150000000), ('BOLT', 'EUR', 500000, 10, 20000000, 40000000)
+RETURNING symbol, currency, tick, lot, price_floor, price_ceiling, halted;"""
+SESSION = f"SELECT order_service.open_session({ACCOUNT_ID}) AS session;"
+
+# In the order in which they start; they stop the other way round.
+Servers = namedtuple("Servers", "kafka postgres account proxy")
 
 
 # --- the long-running sandbox of `make up` --------------------------------------------------------------------------
@@ -42,17 +72,36 @@ def up_lock():
         yield
 
 
+def make_servers(directory, tied=True):
+    """All servers of the system, none of them started, or as an earlier program left them in this directory."""
+    kafka, postgres = Kafka(directory / "kafka", tied=tied), Postgres(directory / "postgres", tied=tied)
+    account = Account(directory / "account", tied=tied)
+    return Servers(kafka, postgres, account, Proxy(directory / "proxy", postgres, account, tied=tied))
+
+
 def up_servers():
-    """The servers of `make up`, in the order they are started; running or not."""
-    directory = host.home() / "up"
-    kafka = Kafka(directory / "kafka", tied=False)
-    return kafka, Postgres(directory / "postgres", tied=False)
+    """The servers of `make up`, running or not."""
+    return make_servers(host.home() / "up", tied=False)
 
 
-def write_env(kafka, postgres):
-    """Shell assignments, exported, so that `. .run/env; psql` just works."""
-    variables = {**postgres.environment(), "KAFKA_BOOTSTRAP": kafka.bootstrap}
+def client_variables(servers, session):
+    """The environment in which orderctl finds the proxy and speaks for a session."""
+    variables = {"ORDER_PROXY": servers.proxy.address, "ORDER_PROXY_ADMIN": servers.proxy.admin_address}
+    return {**variables, "ORDER_SESSION": session}
+
+
+def write_env(servers):
+    """Shell assignments, exported, so that `. .run/env; psql` just works, and orderctl."""
+    [(session,)] = servers.postgres.execute(SESSION)
+    variables = {
+        **servers.postgres.environment(),
+        **client_variables(servers, session),
+        "KAFKA_BOOTSTRAP": servers.kafka.bootstrap,
+        "ACCOUNT": servers.account.address,
+        "ACCOUNT_ADMIN": servers.account.admin_address,
+    }
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()]
+    lines.append(f'export PATH={shlex.quote(str(host.program("orderctl").parent))}:"$PATH"\n')
     fresh = ENV_FILE.with_suffix(".new")
     fresh.write_text("".join(lines))
     fresh.rename(ENV_FILE)
@@ -61,38 +110,43 @@ def write_env(kafka, postgres):
 def up():
     """Start what does not run yet. A sandbox of which only a part survived is started afresh."""
     with up_lock():
-        kafka, postgres = up_servers()
-        if not (kafka.is_running and postgres.is_running):
+        servers = up_servers()
+        if not all(server.is_running for server in servers):
             take_down()
-            kafka, postgres = up_servers()
+            servers = up_servers()
             try:
-                start_up(kafka, postgres)
+                start_up(servers)
             except BaseException:
                 take_down()
                 raise
-        write_env(kafka, postgres)
+        write_env(servers)
     show_status()
     print(f"addresses for the shell: . {os.path.relpath(ENV_FILE)}")
     return 0
 
 
-def start_up(kafka, postgres):
-    """Start the servers from nothing and make the topics, the database and the extension."""
+def start_up(servers):
+    """Start the servers from nothing, with everything in them that an order needs."""
     require_extension()
-    kafka.start()
+    servers.kafka.start()
     for topic in TOPICS:
-        kafka.create_topic(topic)
-    postgres.brokers = kafka.bootstrap
-    postgres.start()
-    postgres.create_database()
+        servers.kafka.create_topic(topic)
+    servers.postgres.brokers = servers.kafka.bootstrap
+    servers.postgres.start()
+    servers.postgres.create_database()
+    servers.postgres.execute(INSTRUMENTS)
+    proxy.create_role(servers.postgres)
+    servers.account.start()
+    servers.account.create(ACCOUNT_ID, CASH, POSITIONS)
+    servers.proxy.start()
+    wait_until(servers.proxy.ready, READY_SECONDS_MAX, "order-proxy's first connection to PostgreSQL")
 
 
 def take_down():
     """Stop the servers and discard their data."""
     ENV_FILE.unlink(missing_ok=True)
-    kafka, postgres = up_servers()
-    # PostgreSQL first: its publisher can deliver what it holds while the broker is still there.
-    for server in (postgres, kafka):
+    # So PostgreSQL stops before Kafka: its publisher can deliver what it holds while the broker is still there.
+    for server in reversed(up_servers()):
         if server.is_running:
             server.stop()
         server.remove()
@@ -107,9 +161,8 @@ def down():
 
 def show_status():
     """One line per server; 0 if all run, 3 otherwise (as init scripts do)."""
-    kafka, postgres = up_servers()
     result = 0
-    for name, server in (("kafka", kafka), ("postgres", postgres)):
+    for name, server in up_servers()._asdict().items():
         if server.is_running:
             print(f"{name}: running on 127.0.0.1:{server.port}, log {server.log_path}")
         else:
@@ -135,7 +188,7 @@ def clean():
 def require_extension():
     pgserver.ensure_prefix()
     if not pgserver.has_extension():
-        raise SandboxError("the extension is not in the private PostgreSQL: run `make build`")
+        raise SandboxError("the extension is not in the private PostgreSQL: run `make private`")
 
 
 def with_postgres(command, settings):
@@ -162,7 +215,7 @@ def with_postgres(command, settings):
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("up", help="start PostgreSQL and Kafka and leave them running; writes .run/env")
+    commands.add_parser("up", help="start all servers and leave them running; writes .run/env")
     commands.add_parser("down", help="stop what `up` started and discard its data")
     commands.add_parser("status", help="say what runs")
     commands.add_parser("clean", help="down, and remove everything the sandbox keeps")

@@ -208,12 +208,26 @@ def foreign_header(tree: Tree, source: Source, include: Include, seen: set[str])
     return next(filter(None, found), None)
 
 
+# The header of a library, by the end of its path, and the files that may include it.
+FOREIGN = {
+    "rdkafka.h": "extension/kafka.c",
+    "nghttp2.h": "proxy/net/http2.c proxy/net/grpc.c",
+    "libpq-fe.h": "proxy/net/pg_*",
+    "event2/dns.h": "proxy/net/dns.c",
+    "ini.h": "proxy/base/config.c",
+    "sqlite3.h": "sandbox/account/database.h",
+}
+
+
 def foreign_apis_have_one_place(tree: Tree):
-    """librdkafka belongs to kafka.c, differences between PostgreSQL versions to compat.h."""
+    """A library has one place, and so have the differences between PostgreSQL versions: compat.h."""
     for source in tree.c_sources:
         for include in source.includes:
-            if include.name.endswith("rdkafka.h") and source.path != "extension/kafka.c":
-                yield source.violation(include.line, "only extension/kafka.c includes rdkafka.h")
+            for header, patterns in FOREIGN.items() if not source.path.startswith("test/") else ():
+                is_it = ("/" + include.name).endswith("/" + header)
+                if is_it and not any(fnmatch.fnmatch(source.path, pattern)
+                                     for pattern in patterns.split()):
+                    yield source.violation(include.line, f"only {patterns} includes {header}")
         for match in re.finditer(r"\bPG_VERSION_NUM\b", source.code):
             if source.path != "extension/compat.h":
                 yield source.violation(source.line_at(match.start()),

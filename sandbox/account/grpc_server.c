@@ -70,7 +70,7 @@ struct GrpcCall
 	bool is_refused; /* answered without the handler; what still comes is not looked at */
 };
 
-/* Calls ------------------------------------------------------------------------------------------ */
+/* Calls ---------------------------------------------------------------------------------------- */
 
 static void
 free_when_done(GrpcCall *call)
@@ -204,7 +204,7 @@ refuse(GrpcCall *call, GrpcStatus status, const char *text)
 	respond_error(call, status, text);
 }
 
-/* What the client sends -------------------------------------------------------------------------- */
+/* What the client sends ------------------------------------------------------------------------ */
 
 static void
 on_header(void *context, const char *name, size_t name_size, const char *value, size_t value_size)
@@ -296,7 +296,7 @@ on_request(void *context, Http2Stream *stream)
 
 static const Http2Handler connection_handler = {.on_request = on_request};
 
-/* Connections ------------------------------------------------------------------------------------ */
+/* Connections ---------------------------------------------------------------------------------- */
 
 static void
 free_connection(Connection *connection)
@@ -368,7 +368,7 @@ on_pause_end(void *context, short what)
 	loop_event_add(&server->acceptable, LOOP_FOREVER);
 }
 
-/* The server ------------------------------------------------------------------------------------- */
+/* The server ----------------------------------------------------------------------------------- */
 
 /* A listening socket, or -1. */
 static int

@@ -2,10 +2,10 @@
  * channel.c
  *		Unary gRPC calls to a service that has several endpoints.
  *
- * DESIGN	A call is in exactly one list: WAITING for an endpoint, RUNNING on a stream, FINISHED and
- *			to be told. It ends wherever HTTP/2 or a timer ends it, but its callback comes from a
- *			task of the loop, so that the caller may do anything in it, and nothing of ours is on the
- *			stack.
+ * DESIGN	A call is in exactly one list: WAITING for an endpoint, RUNNING on a stream, FINISHED
+ *			and to be told. It ends wherever HTTP/2 or a timer ends it, but its callback comes from
+ *			a task of the loop, so that the caller may do anything in it, and nothing of ours is on
+ *			the stack.
  *
  *			Calls wait here and not inside nghttp2: they can still go to another endpoint, and one
  *			that was never sent is known to be.
@@ -74,7 +74,7 @@ struct Channel
 	bool is_closing;
 };
 
-/* Ends of calls ---------------------------------------------------------------------------------- */
+/* Ends of calls -------------------------------------------------------------------------------- */
 
 static void
 set_state(ChannelCall *call, CallState state)
@@ -187,7 +187,7 @@ deliver(void *context)
 	channel->is_delivering = false;
 }
 
-/* What the server sends -------------------------------------------------------------------------- */
+/* What the server sends ------------------------------------------------------------------------ */
 
 /* Some responses are decided before they end: nobody waits for the rest. */
 static void
@@ -243,7 +243,7 @@ static const Http2StreamHandler stream_handler = {
 	.on_close = on_close,
 };
 
-/* To an endpoint --------------------------------------------------------------------------------- */
+/* To an endpoint ------------------------------------------------------------------------------- */
 
 static void
 start(ChannelCall *call, int number)
@@ -299,7 +299,7 @@ on_change(void *context)
 	loop_defer(&channel->dispatch);
 }
 
-/* Calls ------------------------------------------------------------------------------------------ */
+/* Calls ---------------------------------------------------------------------------------------- */
 
 /* What a new call does first. */
 static void
@@ -361,7 +361,7 @@ channel_cancel(ChannelCall *call)
 	free_call(call);
 }
 
-/* The channel ------------------------------------------------------------------------------------ */
+/* The channel ---------------------------------------------------------------------------------- */
 
 Channel *
 channel_new(Loop *loop, Dns *dns, const ChannelOptions *options)

@@ -1,7 +1,7 @@
 /*
  * channel.h
- *		Unary gRPC calls to a service that has several endpoints: names to addresses, a connection to
- *		each, round robin over those that are ready, reconnection with back-off.
+ *		Unary gRPC calls to a service that has several endpoints: names to addresses, a connection
+ *		to each, round robin over those that are ready, reconnection with back-off.
  *
  * One call is one attempt: retries and limits over several attempts are the caller's (account.c).
  */
@@ -48,7 +48,10 @@ typedef struct ChannelRequest
 /* Begins to connect; NULL and a line in the log when the endpoints cannot be understood. */
 extern Channel *channel_new(Loop *loop, Dns *dns, const ChannelOptions *options);
 
-/* Ends all calls (GRPC_CANCELLED) and closes all connections. */
+/*
+ * Ends all calls (GRPC_CANCELLED), whose callbacks come from within this and may not make new ones,
+ * and closes all connections. Not from within a callback.
+ */
 extern void channel_free(Channel *channel);
 
 /*
@@ -59,7 +62,7 @@ extern void channel_free(Channel *channel);
 extern ChannelCall *channel_call(Channel *channel, const ChannelRequest *request,
 								 ChannelCallback callback, void *context);
 
-/* Gives a call up: its stream is reset (CANCEL) and its callback does not come. */
+/* Gives up a call that has not called back: its stream is reset (CANCEL), no callback comes. */
 extern void channel_cancel(ChannelCall *call);
 
 /* Endpoints that calls can go to now, and all that are known. */

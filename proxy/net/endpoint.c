@@ -2,16 +2,16 @@
  * endpoint.c
  *		One address of a gRPC service.
  *
- * DESIGN	At most one connection takes calls, |current|. One that the server asked to leave (GOAWAY)
- *			finishes its calls beside the next one, which is opened at once.
+ * DESIGN	At most one connection takes calls, |current|. One that the server asked to leave
+ *			(GOAWAY) finishes its calls beside the next one, which is opened at once.
  *
  *			One timer serves all that can be waited for: the end of an attempt to connect, or the
  *			next attempt. An attempt has succeeded when the server's SETTINGS are there: what
  *			accepts connections is not always what speaks HTTP/2.
  *
  * FAILURE	An attempt that fails is repeated after a pause that grows. A connection that was ready
- *			and is lost is made again at once, but for ENDPOINT_RECONNECT_MS_MIN, since losing it says
- *			nothing about the next one.
+ *			and is lost is made again at once, but for ENDPOINT_RECONNECT_MS_MIN, since losing it
+ *			says nothing about the next one.
  */
 #include "net/endpoint.h"
 
@@ -73,7 +73,7 @@ report_trouble(Endpoint *endpoint)
 	endpoint->options.handler->on_trouble(endpoint->options.context, endpoint->options.number);
 }
 
-/* Trying to connect ------------------------------------------------------------------------------ */
+/* Trying to connect ---------------------------------------------------------------------------- */
 
 static void
 free_connection(Connection *connection)
@@ -276,7 +276,7 @@ on_timer(void *context, short what)
 	fail(endpoint, "no answer in time");
 }
 
-/* The endpoint ----------------------------------------------------------------------------------- */
+/* The endpoint --------------------------------------------------------------------------------- */
 
 Endpoint *
 endpoint_new(Loop *loop, const EndpointOptions *options)
@@ -317,12 +317,6 @@ EndpointState
 endpoint_state(const Endpoint *endpoint)
 {
 	return endpoint->state;
-}
-
-const DnsAddress *
-endpoint_address(const Endpoint *endpoint)
-{
-	return &endpoint->options.address;
 }
 
 const char *

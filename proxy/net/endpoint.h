@@ -41,9 +41,8 @@ extern Endpoint *endpoint_new(Loop *loop, const EndpointOptions *options);
 /* Closes all connections; their streams end (HTTP2_LOST). Not from within a handler of Http2. */
 extern void endpoint_free(Endpoint *endpoint);
 
+/* FAILED, too, when it is retired. */
 extern EndpointState endpoint_state(const Endpoint *endpoint);
-
-extern const DnsAddress *endpoint_address(const Endpoint *endpoint);
 
 /* "127.0.0.1:9000". */
 extern const char *endpoint_name(const Endpoint *endpoint);
@@ -59,6 +58,7 @@ extern Http2Stream *endpoint_request(Endpoint *endpoint, const Http2Header *head
 /* The address is no longer one of the service: nothing new; what runs is finished. */
 extern void endpoint_retire(Endpoint *endpoint);
 
+/* Whether endpoint_retire() was called. */
 extern bool endpoint_is_retired(const Endpoint *endpoint);
 
 /* Whether a retired endpoint has finished, and can be freed. */

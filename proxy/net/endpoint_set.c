@@ -36,7 +36,7 @@ struct EndpointSet
 	int next;                           /* round robin: the number to begin with */
 };
 
-/* Names and addresses ---------------------------------------------------------------------------- */
+/* Names and addresses -------------------------------------------------------------------------- */
 
 static void
 on_change(void *context)
@@ -194,7 +194,7 @@ endpoint_set_free(EndpointSet *set)
 	free(set);
 }
 
-/* Choices ---------------------------------------------------------------------------------------- */
+/* Choices -------------------------------------------------------------------------------------- */
 
 int
 endpoint_set_choose(EndpointSet *set, int avoid)

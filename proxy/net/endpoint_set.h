@@ -13,9 +13,9 @@
 typedef struct EndpointSet EndpointSet;
 
 /*
- * |names| is "host:port, host:port". |on_change| comes when a choice may have another result: often,
- * from within others' handlers, not from within this. NULL and a line in the log when the names
- * cannot be understood or are too many (ENDPOINTS_MAX).
+ * |names| is "host:port, host:port". |on_change| comes when a choice may have another result:
+ * often, from within others' handlers, not from within this. NULL and a line in the log when the
+ * names cannot be understood or are too many (ENDPOINTS_MAX).
  */
 extern EndpointSet *endpoint_set_new(Loop *loop, Dns *dns, const char *names,
 									 void (*on_change)(void *context), void *context);
@@ -29,7 +29,7 @@ extern void endpoint_set_free(EndpointSet *set);
  */
 extern int endpoint_set_choose(EndpointSet *set, int avoid);
 
-/* The endpoint of a number that was chosen in this turn, and the name it belongs to ("host:port"). */
+/* Of a number chosen in this turn: the endpoint, and the name it is behind ("host:port"). */
 extern Endpoint *endpoint_set_endpoint(EndpointSet *set, int number);
 extern const char *endpoint_set_name(const EndpointSet *set, int number);
 

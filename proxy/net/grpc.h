@@ -48,10 +48,13 @@ extern const char *grpc_status_name(int status);
 /* A grpc-status value: decimal digits, at most two; GRPC_UNKNOWN for anything else. */
 extern GrpcStatus grpc_parse_status(const char *text, size_t size);
 
-/* The status where a response has no grpc-status: from the HTTP status, or a RST_STREAM's code. */
+/* The status where a response has no grpc-status: from the HTTP status. */
 extern GrpcStatus grpc_status_of_http(int http_status);
+
+/* The same from the code of a RST_STREAM. */
 extern GrpcStatus grpc_status_of_reset(uint32_t error_code);
 
+/* Writes the prefix of a message that is not compressed; its size is below 4 GiB. */
 extern void grpc_write_prefix(uint8_t prefix[GRPC_PREFIX_SIZE], size_t message_size);
 
 /* The message's size behind a prefix; false when the compressed flag is not 0 (is_compressed set)

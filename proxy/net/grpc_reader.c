@@ -2,8 +2,8 @@
  * grpc_reader.c
  *		One gRPC message, put together from the pieces in which it comes.
  *
- * LIMITS	GRPC_MESSAGE_BYTES_MAX, checked when the prefix has come. Memory grows with what arrives,
- *			not with what the prefix promises.
+ * LIMITS	GRPC_MESSAGE_BYTES_MAX, checked when the prefix has come. Memory grows with what
+ *			arrives, not with what the prefix promises.
  */
 #include "net/grpc_reader.h"
 

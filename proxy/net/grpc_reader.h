@@ -26,6 +26,7 @@ typedef struct GrpcReader
 	Bytes message;
 } GrpcReader;
 
+/* Frees the message; the reader is empty again. */
 extern void grpc_reader_free(GrpcReader *reader);
 
 /* Takes the next piece. After an error nothing more is to be given. */

@@ -12,8 +12,8 @@
  * LIMITS	GRPC_HEADER_BYTES_MAX of headers a block, counted as HTTP/2 does; HTTP2_STREAMS_MAX;
  *			HTTP2_STREAM_ID_MAX.
  *
- * FAILURE	The peer can end its connection, nothing else. The callbacks never fail: nghttp2 1.52 leaks
- *			memory when on_stream_close does.
+ * FAILURE	The peer can end its connection, nothing else. The callbacks never fail: nghttp2 1.52
+ *			leaks memory when on_stream_close does.
  */
 #include "net/http2.h"
 
@@ -24,8 +24,8 @@
 #include <string.h>
 
 /*
- * nghttp2 ends the connection of a client that resets more than 33 streams a second. The server side
- * serves programs of the same machine, whose calls time out when they are made to.
+ * nghttp2 ends the connection of a client that resets more than 33 streams a second. The server
+ * side serves programs of the same machine, whose calls time out when they are made to.
  */
 #define SERVER_RESETS_PER_SECOND_MAX 100000
 
@@ -65,7 +65,7 @@ tell_output(Http2 *http2)
 		http2->options.on_output(http2->options.output_context);
 }
 
-/* Streams ---------------------------------------------------------------------------------------- */
+/* Streams -------------------------------------------------------------------------------------- */
 
 static void
 submit_reset(Http2Stream *stream, uint32_t error_code)
@@ -83,7 +83,7 @@ http2_stream_reset(Http2Stream *stream, uint32_t error_code)
 	submit_reset(stream, error_code);
 }
 
-/* nghttp2's callbacks ---------------------------------------------------------------------------- */
+/* nghttp2's callbacks -------------------------------------------------------------------------- */
 
 static int
 on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *context)
@@ -334,7 +334,7 @@ read_body(nghttp2_session *session, int32_t id, uint8_t *buffer, size_t size, ui
 	return (ssize_t) size;
 }
 
-/* The connection --------------------------------------------------------------------------------- */
+/* The connection ------------------------------------------------------------------------------- */
 
 static nghttp2_session *
 new_session(Http2 *http2)
@@ -521,7 +521,7 @@ http2_is_pinging(const Http2 *http2)
 	return http2->is_pinging;
 }
 
-/* Requests and answers --------------------------------------------------------------------------- */
+/* Requests and answers ------------------------------------------------------------------------- */
 
 bool
 http2_is_used_up(const Http2 *http2)

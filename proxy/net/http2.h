@@ -1,10 +1,10 @@
 /*
  * http2.h
- *		The protocol of one HTTP/2 connection, client's or server's side, on nghttp2: bytes in, bytes
- *		out. It knows no socket and no time; link.h brings them.
+ *		The protocol of one HTTP/2 connection, client's or server's side, on nghttp2: bytes in,
+ *		bytes out. It knows no socket and no time; link.h brings them.
  *
- * Headers, data and ends of streams are reported to handlers. A handler may call everything here but
- * http2_receive(), http2_make(), http2_lose() and http2_free().
+ * Headers, data and ends of streams are reported to handlers. A handler may call everything here
+ * but http2_receive(), http2_make(), http2_lose() and http2_free().
  */
 #ifndef HTTP2_H
 #define HTTP2_H
@@ -44,6 +44,7 @@ typedef struct Http2Options
 	void *output_context;
 } Http2Options;
 
+/* A connection of which nothing has come and nothing was made; handlers outlive it. */
 extern Http2 *http2_new(const Http2Options *options);
 
 /* Streams that have not ended must have been lost before. */
@@ -53,8 +54,8 @@ extern void http2_free(Http2 *http2);
 extern bool http2_receive(Http2 *http2, const uint8_t *data, size_t size);
 
 /*
- * Appends frames to |output| until it holds |size_max| bytes or more (then |is_more|), or nothing is
- * left to send. False: the connection cannot go on; http2_text() says why.
+ * Appends frames to |output| until it holds |size_max| bytes or more (then |is_more|), or nothing
+ * is left to send. False: the connection cannot go on; http2_text() says why.
  */
 extern bool http2_make(Http2 *http2, Bytes *output, size_t size_max, bool *is_more);
 
@@ -62,8 +63,8 @@ extern bool http2_make(Http2 *http2, Bytes *output, size_t size_max, bool *is_mo
 extern bool http2_is_finished(const Http2 *http2);
 
 /*
- * The connection is lost: all streams end (HTTP2_LOST). |written| of the bytes that http2_make() made
- * have reached the network.
+ * The connection is lost: all streams end (HTTP2_LOST). |written| of the bytes that http2_make()
+ * made have reached the network.
  */
 extern void http2_lose(Http2 *http2, uint64_t written);
 

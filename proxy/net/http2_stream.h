@@ -89,6 +89,7 @@ struct Http2Stream
 	bool is_peer_done;   /* END_STREAM came */
 };
 
+/* A stream without an id yet; handler and context may be NULL. */
 extern Http2Stream *http2_stream_new(Http2Streams *streams, Http2 *http2,
 									 const Http2StreamHandler *handler, void *context);
 

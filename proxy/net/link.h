@@ -23,12 +23,12 @@ typedef enum LinkLoss
 
 #define LINK_LOSS_COUNT 6
 
-/* All streams have ended before. The last call about the link, whose owner frees it here or later. */
+/* All streams have ended. The last call about the link; its owner frees it here or later. */
 typedef void (*LinkCloseCallback)(void *context, LinkLoss loss, const char *text);
 
 /*
- * Takes over a connected, nonblocking socket. |handler| and the callback get |context|; none of them
- * is called from within this.
+ * Takes over a connected, nonblocking socket. |handler| and the callback get |context|; none of
+ * them is called from within this.
  */
 extern Link *link_new_client(Loop *loop, int socket, const Http2Handler *handler,
 							 LinkCloseCallback on_close, void *context);

@@ -1,7 +1,7 @@
 /*
  * response.h
- *		The response to one unary gRPC call, from the pieces in which HTTP/2 brings it to a status and
- *		a message (PROTOCOL-HTTP2.md of gRPC). Pure.
+ *		The response to one unary gRPC call, from the pieces in which HTTP/2 brings it to a status
+ *		and a message (PROTOCOL-HTTP2.md of gRPC). Pure.
  */
 #ifndef RESPONSE_H
 #define RESPONSE_H
@@ -23,6 +23,7 @@ typedef struct Response
 	char text[GRPC_STATUS_TEXT_SIZE]; /* grpc-message, or what is wrong; "" for nothing */
 } Response;
 
+/* Frees the message. */
 extern void response_free(Response *response);
 
 /* A header or trailer, the end of a block of them, a piece of the body. */

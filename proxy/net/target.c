@@ -2,9 +2,9 @@
  * target.c
  *		A name of a gRPC service, and the addresses behind it.
  *
- * DESIGN	Addresses have no lifetime here (the resolver does not tell it): a name is asked for again
- *			when an address of it fails, and now and then without a reason, because servers that were
- *			added break no connection.
+ * DESIGN	Addresses have no lifetime here (the resolver does not tell it): a name is asked for
+ *			again when an address of it fails, and now and then without a reason, because servers
+ *			that were added break no connection.
  *
  * FAILURE	A name that cannot be resolved is asked for again after a pause that grows.
  */

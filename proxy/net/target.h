@@ -18,12 +18,14 @@ typedef void (*TargetCallback)(void *context, Target *target, const DnsAddress *
 							   int count, const char *error);
 
 /*
- * Asks for the addresses of |text|, and again every TARGET_REFRESH_MS, or after a failure. NULL when
- * it is not host:port with a port from 1. The callback never comes from within these functions.
+ * Asks for the addresses of |text|, and again every TARGET_REFRESH_MS, or after a failure. NULL
+ * when it is not host:port with a port from 1. The callback never comes from within these
+ * functions.
  */
 extern Target *target_new(Loop *loop, Dns *dns, const char *text, TargetCallback callback,
 						  void *context);
 
+/* Takes a query back, too: the callback does not come any more. */
 extern void target_free(Target *target);
 
 /* Asks again soon, at most every TARGET_RESOLVE_MS_MIN. */

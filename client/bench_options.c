@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +17,7 @@
 #include "base/clock.h"
 #include "bench_help.h"
 #include "decimal.h"
+#include "usage.h"
 
 #define EXIT_USAGE 2
 
@@ -83,37 +83,14 @@ static const struct option option_rows[] = {
 	{NULL, 0, NULL, 0},
 };
 
-/* Says what is wrong, once; returns false. */
-__attribute__((format(printf, 1, 2))) static bool
-complain(const char *format, ...)
-{
-	va_list arguments;
-
-	fputs("order-bench: ", stderr);
-	va_start(arguments, format);
-	vfprintf(stderr, format, arguments);
-	va_end(arguments);
-	fputs("\nTry: order-bench --help\n", stderr);
-	return false;
-}
-
 /* ----- Single values ----------------------------------------------------------------------- */
-
-static bool
-read_whole(const char *what, const char *text, int64_t min, int64_t max, int64_t *value)
-{
-	if (decimal_parse_whole(text, min, max, value))
-		return true;
-	return complain("%s must be a whole number from %lld to %lld, not \"%s\"", what,
-					(long long) min, (long long) max, text);
-}
 
 static bool
 read_int(const char *what, const char *text, int min, int max, int *value)
 {
 	int64_t whole;
 
-	if (!read_whole(what, text, min, max, &whole))
+	if (!usage_read_whole(what, text, min, max, &whole))
 		return false;
 	*value = (int) whole;
 	return true;
@@ -126,8 +103,8 @@ read_seconds(const char *what, const char *text, int64_t *duration_us)
 
 	if (error == NULL && *duration_us <= BENCH_SECONDS_MAX * CLOCK_SECOND)
 		return true;
-	return complain("%s must be a number of seconds up to %d, such as 2.5, not \"%s\"", what,
-					BENCH_SECONDS_MAX, text);
+	return usage_complain("%s must be a number of seconds up to %d, such as 2.5, not \"%s\"", what,
+						  BENCH_SECONDS_MAX, text);
 }
 
 static bool
@@ -141,8 +118,8 @@ read_price(const char *text, int64_t *price)
 	error = decimal_parse(text, price);
 	if (error == NULL && *price > 0)
 		return true;
-	return complain("--price must be \"market\" or a decimal number such as 101.50, not \"%s\"",
-					text);
+	return usage_complain(
+		"--price must be \"market\" or a decimal number such as 101.50, not \"%s\"", text);
 }
 
 static bool
@@ -152,7 +129,7 @@ read_side(BenchOptions *options, const char *text)
 	options->is_selling = strcasecmp(text, "sell") == 0 || strcasecmp(text, "both") == 0;
 	if (options->is_buying || options->is_selling)
 		return true;
-	return complain("--side must be buy, sell or both, not \"%s\"", text);
+	return usage_complain("--side must be buy, sell or both, not \"%s\"", text);
 }
 
 /* ----- Lists ------------------------------------------------------------------------------- */
@@ -188,18 +165,18 @@ read_symbols(BenchOptions *options, const char *list)
 	free(copy);
 	if (symbol == NULL)
 		return true;
-	return complain("--symbols must be 1 to %d symbols of 1 to %d characters: A,B,C",
-					BENCH_SYMBOLS_MAX, SYMBOL_BYTES_MAX);
+	return usage_complain("--symbols must be 1 to %d symbols of 1 to %d characters: A,B,C",
+						  BENCH_SYMBOLS_MAX, SYMBOL_BYTES_MAX);
 }
 
 static bool
 add_session(BenchOptions *options, const char *session)
 {
 	if (strlen(session) > SESSION_ID_BYTES_MAX)
-		return complain("session %d has more than %d characters", options->session_count + 1,
-						SESSION_ID_BYTES_MAX);
+		return usage_complain("session %d has more than %d characters", options->session_count + 1,
+							  SESSION_ID_BYTES_MAX);
 	if (options->session_count == BENCH_SESSIONS_MAX)
-		return complain("there are more than %d sessions", BENCH_SESSIONS_MAX);
+		return usage_complain("there are more than %d sessions", BENCH_SESSIONS_MAX);
 	append(&options->sessions, &options->session_count, session);
 	return true;
 }
@@ -214,7 +191,7 @@ read_sessions(BenchOptions *options, const char *path)
 	bool is_good = true;
 
 	if (file == NULL)
-		return complain("sessions cannot be read from \"%s\": %s", path, strerror(errno));
+		return usage_complain("sessions cannot be read from \"%s\": %s", path, strerror(errno));
 	while (is_good && getline(&line, &room, file) != -1)
 	{
 		line[strcspn(line, " \t\r\n")] = '\0';
@@ -260,14 +237,14 @@ read_option(BenchOptions *options, OptionName name, char *argument)
 			return true;
 		case OPTION_RATE:
 			options->is_open_loop = true;
-			return read_whole("--rate", argument, 1, BENCH_RATE_MAX, &options->rate);
+			return usage_read_whole("--rate", argument, 1, BENCH_RATE_MAX, &options->rate);
 		case OPTION_BURST:
 			return read_int("--burst", argument, 1, CONNECTION_IN_FLIGHT_MAX, &options->burst_max);
 		case OPTION_IN_FLIGHT:
 			return read_int("--in-flight", argument, 1, CONNECTION_IN_FLIGHT_MAX,
 							&options->in_flight_max);
 		case OPTION_ORDERS:
-			return read_whole("--orders", argument, 1, INT64_MAX, &options->request_count);
+			return usage_read_whole("--orders", argument, 1, INT64_MAX, &options->request_count);
 		case OPTION_DURATION:
 			return read_seconds("--duration", argument, &options->duration_us);
 		case OPTION_WARM_UP:
@@ -283,11 +260,11 @@ read_option(BenchOptions *options, OptionName name, char *argument)
 		case OPTION_SIDE:
 			return read_side(options, argument);
 		case OPTION_QUANTITY:
-			return read_whole("--quantity", argument, 1, INT64_MAX, &options->quantity);
+			return usage_read_whole("--quantity", argument, 1, INT64_MAX, &options->quantity);
 		case OPTION_PRICE:
 			return read_price(argument, &options->price);
 		case OPTION_SEED:
-			if (!read_whole("--seed", argument, 0, INT64_MAX, &whole))
+			if (!usage_read_whole("--seed", argument, 0, INT64_MAX, &whole))
 				return false;
 			options->seed = (uint64_t) whole;
 			return true;
@@ -316,30 +293,31 @@ complete(BenchOptions *options, bool is_closed_given)
 	int port;
 
 	if (options->server == NULL || *options->server == '\0')
-		return complain("no address: give --server HOST:PORT or set ORDER_PROXY");
+		return usage_complain("no address: give --server HOST:PORT or set ORDER_PROXY");
 	if (!address_split(options->server, host, sizeof(host), &port) || port == 0)
-		return complain("\"%s\" is not an address such as 127.0.0.1:7000", options->server);
+		return usage_complain("\"%s\" is not an address such as 127.0.0.1:7000", options->server);
 	if (options->session_count == 0 && session != NULL && *session != '\0' &&
 		!add_session(options, session))
 		return false;
 	if (options->session_count == 0)
-		return complain("no session: set ORDER_SESSION or give --session ID or --sessions FILE");
+		return usage_complain(
+			"no session: set ORDER_SESSION or give --session ID or --sessions FILE");
 	if (options->symbol_count == 0)
 		append(&options->symbols, &options->symbol_count, "ACME");
 	if (is_closed_given && options->rate > 0)
-		return complain("--closed and --rate exclude each other");
+		return usage_complain("--closed and --rate exclude each other");
 	if (options->request_count > 0 && options->duration_us > 0)
-		return complain("--orders and --duration exclude each other");
+		return usage_complain("--orders and --duration exclude each other");
 	if (options->request_count == 0 && options->duration_us == 0)
 		options->duration_us = DURATION_SECONDS_DEFAULT * CLOCK_SECOND;
 	if (options->repeat_percent + options->cancel_percent > 100)
-		return complain("--repeat and --cancel are more than 100 percent together");
+		return usage_complain("--repeat and --cancel are more than 100 percent together");
 	if (options->in_flight_max == 0)
 		options->in_flight_max =
 			options->is_open_loop ? OPEN_IN_FLIGHT_DEFAULT : CLOSED_IN_FLIGHT_DEFAULT;
 	if (!options->is_open_loop &&
 		(int64_t) options->connection_count * options->in_flight_max > BENCH_REQUESTS_MAX)
-		return complain("--connections times --in-flight is above %d", BENCH_REQUESTS_MAX);
+		return usage_complain("--connections times --in-flight is above %d", BENCH_REQUESTS_MAX);
 	return true;
 }
 
@@ -359,17 +337,17 @@ read_all(BenchOptions *options, int argc, char **argv, int *exit_code)
 			return false;
 		}
 		if (name == ':')
-			return complain("%s needs a value", argv[optind - 1]);
+			return usage_complain("%s needs a value", argv[optind - 1]);
 		if (name == '?' && optopt > 0 && optopt <= OPTION_HELP)
-			return complain("--%s takes no value", option_rows[optopt - 1].name);
+			return usage_complain("--%s takes no value", option_rows[optopt - 1].name);
 		if (name == '?')
-			return complain("there is no option %s", argv[optind - 1]);
+			return usage_complain("there is no option %s", argv[optind - 1]);
 		if (!read_option(options, (OptionName) name, optarg))
 			return false;
 		is_closed_given = is_closed_given || name == OPTION_CLOSED;
 	}
 	if (optind < argc)
-		return complain("\"%s\" is one argument too many", argv[optind]);
+		return usage_complain("\"%s\" is one argument too many", argv[optind]);
 	return complete(options, is_closed_given);
 }
 
@@ -388,6 +366,8 @@ bench_options_read(BenchOptions *options, int argc, char **argv, int *exit_code)
 	*exit_code = EXIT_USAGE;
 	if (read_all(options, argc, argv, exit_code))
 		return true;
+	if (*exit_code != EXIT_SUCCESS)
+		fputs("Try: order-bench --help\n", stderr);
 	bench_options_free(options);
 	return false;
 }

@@ -9,7 +9,6 @@
 #include "orderctl_options.h"
 
 #include <getopt.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +20,7 @@
 #include "decimal.h"
 #include "orderctl_exit.h"
 #include "orderctl_help.h"
+#include "usage.h"
 
 #define LENGTH_OF(array) ((int) (sizeof(array) / sizeof((array)[0])))
 
@@ -44,20 +44,6 @@ typedef struct CommandLine
 	bool has_type;
 	bool has_price;
 } CommandLine;
-
-/* Says what is wrong, once; returns false. */
-__attribute__((format(printf, 1, 2))) static bool
-complain(const char *format, ...)
-{
-	va_list arguments;
-
-	fputs("orderctl: ", stderr);
-	va_start(arguments, format);
-	vfprintf(stderr, format, arguments);
-	va_end(arguments);
-	fputc('\n', stderr);
-	return false;
-}
 
 /* ----- Options ----------------------------------------------------------------------------- */
 
@@ -127,15 +113,6 @@ read_enum(const ProtobufCEnumDescriptor *names, const char *text, int *value)
 }
 
 static bool
-read_whole(const char *what, const char *text, int64_t min, int64_t max, int64_t *value)
-{
-	if (decimal_parse_whole(text, min, max, value))
-		return true;
-	return complain("%s must be a whole number from %lld to %lld, not \"%s\"", what,
-					(long long) min, (long long) max, text);
-}
-
-static bool
 read_timeout(const char *text, int64_t *timeout_us)
 {
 	const char *error = decimal_parse(text, timeout_us);
@@ -143,8 +120,8 @@ read_timeout(const char *text, int64_t *timeout_us)
 	if (error == NULL && *timeout_us > 0 &&
 		*timeout_us <= CLIENT_TIMEOUT_SECONDS_MAX * CLOCK_SECOND)
 		return true;
-	return complain("--timeout must be a number of seconds up to %d, such as 2.5, not \"%s\"",
-					CLIENT_TIMEOUT_SECONDS_MAX, text);
+	return usage_complain("--timeout must be a number of seconds up to %d, such as 2.5, not \"%s\"",
+						  CLIENT_TIMEOUT_SECONDS_MAX, text);
 }
 
 /* Keeps the session id and wipes it where ps can read it. */
@@ -155,7 +132,7 @@ take_session(OrderctlOptions *options, char *argument)
 	size_t size = strlen(argument);
 
 	if (size >= sizeof(copy))
-		return complain("a session id has at most %d characters", SESSION_ID_BYTES_MAX);
+		return usage_complain("a session id has at most %d characters", SESSION_ID_BYTES_MAX);
 	memcpy(copy, argument, size + 1);
 	memset(argument, '*', size);
 	options->session = copy;
@@ -190,12 +167,12 @@ read_option(CommandLine *line, OptionName name, char *argument)
 		case OPTION_TYPE:
 			line->has_type = true;
 			if (!read_enum(&order_service__v1__order_type__descriptor, argument, &value))
-				return complain("--type must be market or limit, not \"%s\"", argument);
+				return usage_complain("--type must be market or limit, not \"%s\"", argument);
 			options->order_type = (OrderService__V1__OrderType) value;
 			return true;
 		case OPTION_TIF:
 			if (!read_enum(&order_service__v1__time_in_force__descriptor, argument, &value))
-				return complain("--tif must be DAY, GTC, IOC or FOK, not \"%s\"", argument);
+				return usage_complain("--tif must be DAY, GTC, IOC or FOK, not \"%s\"", argument);
 			options->time_in_force = (OrderService__V1__TimeInForce) value;
 			return true;
 		case OPTION_KEY:
@@ -208,14 +185,14 @@ read_option(CommandLine *line, OptionName name, char *argument)
 			options->is_all = true;
 			return true;
 		case OPTION_AFTER:
-			return read_whole("--after", argument, 0, INT64_MAX, &options->after_order_id);
+			return usage_read_whole("--after", argument, 0, INT64_MAX, &options->after_order_id);
 		case OPTION_LIMIT:
-			if (!read_whole("--limit", argument, 1, LIST_ORDERS_MAX, &whole))
+			if (!usage_read_whole("--limit", argument, 1, LIST_ORDERS_MAX, &whole))
 				return false;
 			options->limit = (int32_t) whole;
 			return true;
 		case OPTION_COUNT:
-			return read_whole("--count", argument, 1, PINGS_MAX, &options->count);
+			return usage_read_whole("--count", argument, 1, PINGS_MAX, &options->count);
 	}
 	return false;
 }
@@ -227,7 +204,7 @@ read_no_arguments(CommandLine *line)
 {
 	if (line->argument_count == 0)
 		return true;
-	return complain("\"%s\" is one argument too many", line->arguments[0]);
+	return usage_complain("\"%s\" is one argument too many", line->arguments[0]);
 }
 
 static bool
@@ -237,13 +214,13 @@ read_place(CommandLine *line)
 	int side = 0;
 
 	if (line->argument_count < 3)
-		return complain("place needs BUY or SELL, a symbol and a quantity");
+		return usage_complain("place needs BUY or SELL, a symbol and a quantity");
 	if (!read_enum(&order_service__v1__side__descriptor, line->arguments[0], &side) ||
 		side == ORDER_SERVICE__V1__SIDE__SIDE_UNKNOWN)
-		return complain("the side must be BUY or SELL, not \"%s\"", line->arguments[0]);
+		return usage_complain("the side must be BUY or SELL, not \"%s\"", line->arguments[0]);
 	options->side = (OrderService__V1__Side) side;
 	options->symbol = line->arguments[1];
-	if (!read_whole("the quantity", line->arguments[2], 0, INT64_MAX, &options->quantity))
+	if (!usage_read_whole("the quantity", line->arguments[2], 0, INT64_MAX, &options->quantity))
 		return false;
 
 	line->has_price = line->argument_count == 4;
@@ -252,15 +229,15 @@ read_place(CommandLine *line)
 		const char *error = decimal_parse(line->arguments[3], &options->price);
 
 		if (error != NULL)
-			return complain("the price \"%s\" cannot be read: %s", line->arguments[3], error);
+			return usage_complain("the price \"%s\" cannot be read: %s", line->arguments[3], error);
 	}
 	if (!line->has_type)
 		options->order_type = line->has_price ? ORDER_SERVICE__V1__ORDER_TYPE__LIMIT
 											  : ORDER_SERVICE__V1__ORDER_TYPE__MARKET;
 	if (options->order_type == ORDER_SERVICE__V1__ORDER_TYPE__LIMIT && !line->has_price)
-		return complain("a limit order needs a price behind the quantity");
+		return usage_complain("a limit order needs a price behind the quantity");
 	if (options->order_type == ORDER_SERVICE__V1__ORDER_TYPE__MARKET && line->has_price)
-		return complain("a market order has no price");
+		return usage_complain("a market order has no price");
 	return true;
 }
 
@@ -268,8 +245,10 @@ static bool
 read_order_id(CommandLine *line)
 {
 	if (line->argument_count != 1)
-		return complain("%s needs one order id", orderctl_command_name(line->options->command));
-	return read_whole("the order id", line->arguments[0], 0, INT64_MAX, &line->options->order_id);
+		return usage_complain("%s needs one order id",
+							  orderctl_command_name(line->options->command));
+	return usage_read_whole("the order id", line->arguments[0], 0, INT64_MAX,
+							&line->options->order_id);
 }
 
 static bool
@@ -279,7 +258,7 @@ read_get(CommandLine *line)
 		return read_order_id(line);
 	if (line->argument_count == 0)
 		return true;
-	return complain("get takes an order id or --key, not both");
+	return usage_complain("get takes an order id or --key, not both");
 }
 
 typedef struct CommandRow
@@ -311,7 +290,7 @@ find_command(const char *name, OrderctlCommand *command)
 			return true;
 		}
 	}
-	return complain("there is no command \"%s\"", name);
+	return usage_complain("there is no command \"%s\"", name);
 }
 
 /* ----- All together ------------------------------------------------------------------------ */
@@ -332,9 +311,9 @@ check_address(const char *address, const char *option, const char *variable)
 	int port;
 
 	if (address == NULL)
-		return complain("no address: give %s HOST:PORT or set %s", option, variable);
+		return usage_complain("no address: give %s HOST:PORT or set %s", option, variable);
 	if (!address_split(address, host, sizeof(host), &port) || port == 0)
-		return complain("\"%s\" is not an address such as 127.0.0.1:7000", address);
+		return usage_complain("\"%s\" is not an address such as 127.0.0.1:7000", address);
 	return true;
 }
 
@@ -348,7 +327,7 @@ check_needs(const OrderctlOptions *options)
 	if ((needs & NEEDS_ADMIN) && !check_address(options->admin, "--admin", "ORDER_PROXY_ADMIN"))
 		return false;
 	if ((needs & NEEDS_SESSION) && options->session == NULL)
-		return complain("no session: set ORDER_SESSION or give --session ID");
+		return usage_complain("no session: set ORDER_SESSION or give --session ID");
 	return true;
 }
 
@@ -364,13 +343,13 @@ read_options(CommandLine *line, int argc, char **argv, unsigned int *given)
 		if (name == 'h')
 			name = OPTION_HELP;
 		if (name == ':')
-			return complain("%s needs a value", argv[optind - 1]);
+			return usage_complain("%s needs a value", argv[optind - 1]);
 		if (name == '?' && optopt == 0)
-			return complain("there is no option %s", argv[optind - 1]);
+			return usage_complain("there is no option %s", argv[optind - 1]);
 		if (name == '?' && optopt < LENGTH_OF(option_rows))
-			return complain("--%s takes no value", option_rows[optopt - 1].name);
+			return usage_complain("--%s takes no value", option_rows[optopt - 1].name);
 		if (name == '?')
-			return complain("there is no option -%c", optopt);
+			return usage_complain("there is no option -%c", optopt);
 		if (!read_option(line, (OptionName) name, optarg))
 			return false;
 		*given |= 1u << name;
@@ -385,8 +364,8 @@ check_options_belong(OrderctlCommand command, unsigned int given)
 	{
 		if ((given & 1u << name) && commands_of_option[name] != 0 &&
 			!(commands_of_option[name] & 1u << command))
-			return complain("%s takes no --%s", orderctl_command_name(command),
-							option_rows[name - 1].name);
+			return usage_complain("%s takes no --%s", orderctl_command_name(command),
+								  option_rows[name - 1].name);
 	}
 	return true;
 }
@@ -403,8 +382,8 @@ read_command(CommandLine *line, int count, char **words, unsigned int given)
 	if (line->is_help_wanted)
 		return true;
 	if (line->argument_count > command_rows[options->command].argument_count_max)
-		return complain("\"%s\" is one argument too many",
-						words[1 + command_rows[options->command].argument_count_max]);
+		return usage_complain("\"%s\" is one argument too many",
+							  words[1 + command_rows[options->command].argument_count_max]);
 	for (int i = 0; i < line->argument_count; i++)
 		line->arguments[i] = words[1 + i];
 	return check_options_belong(options->command, given) &&

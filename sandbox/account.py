@@ -1,22 +1,13 @@
 """The Account stand-in of sandbox/account/, as a server of the sandbox: its life, its accounts, holds and faults."""
 
 import json
-import signal
 import urllib.error
 import urllib.parse
 import urllib.request
 
-from host import (
-    SandboxError,
-    Server,
-    free_port,
-    make_server_directory,
-    program,
-    send_signal,
-    server_environment,
-)
+from host import SandboxError
+from program import Program
 
-START_ATTEMPTS = 5
 ADMIN_SECONDS_MAX = 30
 CURRENCY = "USD"
 # What the program takes in one request (ACCOUNT_ADMIN_ACCOUNTS_MAX), with room to spare.
@@ -31,7 +22,7 @@ class AccountError(SandboxError):
         self.status = status
 
 
-class Account(Server):
+class Account(Program):
     """One Account service. Its ledger is a file in its directory, so it survives stop, kill9 and start.
 
     in_memory: the ledger ends with the process instead.
@@ -39,24 +30,12 @@ class Account(Server):
     variant: which of build/programs-VARIANT runs.
     """
 
+    name = "account"
+
     def __init__(self, directory, in_memory=False, options=(), variant="gcc", tied=True):
-        super().__init__(directory, tied)
-        state = self._load_state()
-        self.port = state.get("port")
-        self.admin_port = state.get("admin_port")
+        super().__init__(directory, variant, tied)
         self.in_memory = in_memory
         self.options = list(options)
-        self.variant = variant
-
-    @property
-    def address(self):
-        """host:port of the gRPC service."""
-        return f"127.0.0.1:{self.port}"
-
-    @property
-    def admin_address(self):
-        """host:port of the admin interface."""
-        return f"127.0.0.1:{self.admin_port}"
 
     @property
     def admin_url(self):
@@ -69,40 +48,10 @@ class Account(Server):
 
     # --- life ---
 
-    def start(self):
-        """Start it and return when it answers. The ports and the ledger stay the same over restarts."""
-        binary = program("account", self.variant)
-        if not self.directory.exists():
-            make_server_directory(self.directory)
-        for attempt in range(START_ATTEMPTS):
-            is_new = self.port is None
-            if is_new:
-                self.port, self.admin_port = free_port(), free_port()
-            log_start = len(self.log_text())
-            command = [str(binary), "--listen", self.address, "--admin", self.admin_address]
-            command += ["--database", ":memory:" if self.in_memory else str(self.database_path), *self.options]
-            self._spawn(command, server_environment())
-            try:
-                self._wait_ready(self.is_alive, "account")
-                break
-            except SandboxError:
-                self._wait_gone()
-                is_port_taken = "Address already in use" in self.log_text()[log_start:]
-                if not (is_port_taken and is_new) or attempt == START_ATTEMPTS - 1:
-                    raise
-                self.port = None
-        self._save_state(port=self.port, admin_port=self.admin_port)
-
-    def stop(self):
-        """SIGTERM: it answers what is under way. The exit status, None if we did not start it."""
-        process = self._process
-        send_signal(self.processes(), signal.SIGTERM)
-        self._wait_gone()
-        return process.returncode if process is not None else None
-
-    def restart(self):
-        self.stop()
-        self.start()
+    def command(self, binary):
+        database = ":memory:" if self.in_memory else str(self.database_path)
+        words = [str(binary), "--listen", self.address, "--admin", self.admin_address, "--database", database]
+        return [*words, *self.options]
 
     def wait_crashed(self):
         """Wait until it has ended by itself, as the fault "crash" makes it; the exit status."""

@@ -3,20 +3,11 @@
 import http.client
 import signal
 
-from host import (
-    SandboxError,
-    Server,
-    free_port,
-    make_server_directory,
-    program,
-    send_signal,
-    server_environment,
-    write_server_file,
-)
+from host import SandboxError, send_signal, write_server_file
 from pgserver import DATABASE
+from program import Program
 
 ROLE = "order_proxy"
-START_ATTEMPTS = 5
 ADMIN_SECONDS_MAX = 5
 
 
@@ -27,7 +18,7 @@ def create_role(postgres):
     postgres.execute("SELECT order_service.grant_proxy(%s)", [ROLE])
 
 
-class Proxy(Server):
+class Proxy(Program):
     """One order-proxy between clients, Account and PostgreSQL. It starts also while these do not run.
 
     postgres, account: the servers behind it, asked for their addresses at every start; None where the settings say.
@@ -35,26 +26,14 @@ class Proxy(Server):
     variant: which of build/programs-VARIANT runs; wrapper: words before its command, such as valgrind's.
     """
 
+    name = "order-proxy"
+
     def __init__(self, directory, postgres=None, account=None, settings=None, variant="gcc", wrapper=(), tied=True):
-        super().__init__(directory, tied)
-        state = self._load_state()
-        self.port = state.get("port")
-        self.admin_port = state.get("admin_port")
+        super().__init__(directory, variant, tied)
         self._postgres = postgres
         self._account = account
         self.settings = dict(settings or {})
-        self.variant = variant
         self.wrapper = list(wrapper)
-
-    @property
-    def address(self):
-        """host:port for clients."""
-        return f"127.0.0.1:{self.port}"
-
-    @property
-    def admin_address(self):
-        """host:port of the admin interface."""
-        return f"127.0.0.1:{self.admin_port}"
 
     @property
     def config_path(self):
@@ -62,40 +41,9 @@ class Proxy(Server):
 
     # --- life ---
 
-    def start(self):
-        """Start it and return when its event loop runs. The ports stay the same over restarts."""
-        binary = program("order-proxy", self.variant)
-        if not self.directory.exists():
-            make_server_directory(self.directory)
-        for attempt in range(START_ATTEMPTS):
-            is_new = self.port is None
-            if is_new:
-                self.port, self.admin_port = free_port(), free_port()
-            self.write_config()
-            log_start = len(self.log_text())
-            command = [*self.wrapper, str(binary), "--config", str(self.config_path)]
-            self._spawn(command, server_environment())
-            try:
-                self._wait_ready(self.is_alive, "order-proxy")
-                break
-            except SandboxError:
-                self._wait_gone()
-                is_port_taken = "Address already in use" in self.log_text()[log_start:]
-                if not (is_port_taken and is_new) or attempt == START_ATTEMPTS - 1:
-                    raise
-                self.port = None
-        self._save_state(port=self.port, admin_port=self.admin_port)
-
-    def stop(self):
-        """SIGTERM: it finishes what is in flight. The exit status, None if we did not start it."""
-        process = self._process
-        send_signal(self.processes(), signal.SIGTERM)
-        self._wait_gone()
-        return process.returncode if process is not None else None
-
-    def restart(self):
-        self.stop()
-        self.start()
+    def command(self, binary):
+        self.write_config()
+        return [*self.wrapper, str(binary), "--config", str(self.config_path)]
 
     def reload(self):
         """Write the configuration again and have it read (SIGHUP)."""

@@ -182,6 +182,20 @@ def test_every_request_sent_before_sigterm_is_answered(whole):
     assert not found, ledger.show(found)
 
 
+def test_a_proxy_gives_notice_before_it_refuses_anything(make_whole):
+    """A balancer sees 503 at /readyz first; until it has looked elsewhere, everything goes on."""
+    whole = make_whole(settings={"shutdown.notice": "5s", "shutdown.grace": "5s"})
+    account = whole.new_account()
+    process = whole.proxy._process
+    begin = terminate(whole.proxy)
+    wait_until(lambda: not whole.proxy.ready(), 10, "a proxy that says that it is not ready")
+    with whole.client(account) as client:
+        assert client.place().code == 200
+    assert time.monotonic() - begin < 5, "the machine was too slow to see the notice"
+    wait_until(lambda: not whole.proxy.is_running, END_SECONDS_MAX, "end of the proxy")
+    assert process.wait() == 0
+
+
 def is_refused(whole):
     try:
         whole.client().close()

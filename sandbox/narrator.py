@@ -1,7 +1,8 @@
 """How the demo talks: paragraphs, commands as a shell shows them, SQL as psql does, results as tables.
 
-A step says what it expects of its command or statement. Anything else ends the demo: a demo that shows something wrong as if it
-were right is worse than none. Output is plain ASCII; it is coloured only on a terminal, and not if NO_COLOR is set.
+A step says what it expects of its command or statement. Anything else ends the demo: a demo that shows something wrong
+as if it were right is worse than none. Output is plain ASCII; it is coloured only on a terminal, and not if NO_COLOR
+is set.
 """
 
 import os

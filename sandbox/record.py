@@ -125,7 +125,7 @@ def read_orders(connection):
 
 
 def read_reserved(connection):
-    """What each order asked Account for. To be read before the holds: a debt that is paid meanwhile is no difference."""
+    """What each order asked Account for. Read this before the holds: a debt paid meanwhile is no difference."""
     return [Reserved(*row) for row in connection.execute(RESERVED)]
 
 

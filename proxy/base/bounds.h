@@ -178,6 +178,29 @@
 #define ACCOUNT_RETRIES_MAX 5
 
 /*
+ * Account's circuit breaker (SPEC 3): of the last 50 attempts 20 % have failed, so 30 s without a
+ * call. The window is a set of bits, in words of 64.
+ */
+#define BREAKER_WINDOW_DEFAULT 50
+#define BREAKER_WINDOW_MAX 16384
+#define BREAKER_FAILURES_PERCENT_DEFAULT 20
+#define BREAKER_OPEN_MS_DEFAULT 30000
+#define BREAKER_OPEN_MS_MAX 3600000
+
+/* Attempts at Account under way at a time (SPEC 3): more would only wait there. */
+#define ACCOUNT_CALLS_DEFAULT 128
+#define ACCOUNT_CALLS_MAX 65536
+
+/*
+ * Retries (SPEC 3): 10 % of the calls of the last 10 s, seen in buckets of 1 s. Where this is less
+ * than 3, three: else a proxy with few orders could never retry.
+ */
+#define RETRY_BUDGET_PERCENT_DEFAULT 10
+#define BUDGET_WINDOW_MS 10000
+#define BUDGET_BUCKETS 10
+#define BUDGET_FLOOR 3
+
+/*
  * The resolver looks for debts every second and works at 64 at a time; a call of the database may
  * take as long as an acquisition (SPEC 6). The second release of a doubtful hold comes a minute
  * after the first.

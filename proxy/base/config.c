@@ -120,6 +120,9 @@ static const Setting settings[] = {
 	{FIELD("account", "retries_max", retries_max),
 	 NUMBER_FROM(ACCOUNT_RETRIES_DEFAULT, 0, ACCOUNT_RETRIES_MAX), .is_reloadable = true,
 	 .help = "Further attempts after a failed one."},
+	{FIELD("account", "retry_budget_percent", retry_budget_percent),
+	 NUMBER_FROM(RETRY_BUDGET_PERCENT_DEFAULT, 0, 100), .is_reloadable = true,
+	 .help = "Retries in percent of the calls of the last 10 s, but 3 at least; 0 for none."},
 
 	{FIELD("log", "level", log_level), .type = SETTING_LEVEL, .number = LOG_INFO,
 	 .is_reloadable = true, .help = "The least important lines that are written."},

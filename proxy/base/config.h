@@ -48,6 +48,7 @@ typedef struct Config
 	int64_t overall_timeout_us;
 	int64_t retry_delay_us;
 	int retries_max;
+	int retry_budget_percent;
 
 	/* [log] */
 	LogLevel log_level;

@@ -25,6 +25,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "resilience/attempts.h"
+#include "resilience/budget.h"
 
 /* Room for an int64 in decimal, and for a correlation id in hexadecimal. */
 #define NUMBER_SIZE 24
@@ -61,7 +62,9 @@ struct Account
 	Channel *channel;
 	const Config *config;
 	int pending;
+	Budget budget; /* of retries */
 	MetricsCounter retries;
+	MetricsCounter unpaid_retries;
 	MetricsCounter outcomes[4]; /* by Verdict */
 	MetricsHistogram seconds;
 };
@@ -199,6 +202,25 @@ finish(Call *call, Verdict verdict, Reason reason)
 
 static void try(Call *call);
 
+/*
+ * Microseconds until the next attempt, -1 for none. A retry has to be paid for; the repetition of
+ * an attempt that nobody processed has not, since it puts no load on anybody.
+ */
+static int64_t
+next_attempt(Call *call, AttemptFailure failure)
+{
+	Account *account = call->account;
+	int64_t now_us = loop_now_us(account->loop);
+	int retries = call->attempts.retries;
+	int64_t delay_us = attempts_next(&call->attempts, failure, now_us);
+
+	account->budget.percent = account->config->retry_budget_percent;
+	if (call->attempts.retries == retries || budget_spend(&account->budget, now_us))
+		return delay_us;
+	metrics_count(&account->unpaid_retries);
+	return -1;
+}
+
 static void
 attempt_ended(void *context, const ChannelResult *result)
 {
@@ -208,8 +230,7 @@ attempt_ended(void *context, const ChannelResult *result)
 	int64_t delay_us = -1;
 
 	if (result->status != GRPC_OK)
-		delay_us =
-			attempts_next(&call->attempts, failure_of(result), loop_now_us(call->account->loop));
+		delay_us = next_attempt(call, failure_of(result));
 	if (delay_us < 0)
 	{
 		finish(call, verdict, reason);
@@ -339,6 +360,7 @@ begin(Account *account, const AccountReservation *reservation, bool is_release,
 		pack_reserve(call, reservation, order_id);
 	account->pending++;
 	attempts_begin(&call->attempts, &call->policy, loop_now_us(account->loop));
+	budget_earn(&account->budget, loop_now_us(account->loop));
 	try(call);
 }
 
@@ -372,11 +394,14 @@ account_new(Loop *loop, Channel *channel, const Config *config)
 	account->loop = loop;
 	account->channel = channel;
 	account->config = config;
+	budget_init(&account->budget, config->retry_budget_percent);
 	for (int i = 0; i < 4; i++)
 		metrics_counter_init(&account->outcomes[i], "account_calls_total", labels[i],
 							 "Calls of the Account service, by how they ended.");
 	metrics_counter_init(&account->retries, "account_retries_total", NULL,
 						 "Attempts after the first.");
+	metrics_counter_init(&account->unpaid_retries, "account_retries_unpaid_total", NULL,
+						 "Retries not made because the budget had nothing left.");
 	metrics_histogram_init(&account->seconds, "account_call_seconds", NULL,
 						   "Time of a call with all its attempts.", metrics_latency_bounds,
 						   metrics_latency_bound_count);

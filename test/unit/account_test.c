@@ -57,6 +57,7 @@ static ChannelCallback answer;
 static void *answer_context;
 static LoopTask answering;
 static AccountResult outcome;
+static int budget_percent = 10;
 
 static void
 give_answer(void *context)
@@ -119,7 +120,8 @@ run(const AccountReservation *reservation, bool is_release, const Step *steps)
 	Config config = {.attempt_timeout_us = 50 * CLOCK_MS,
 					 .overall_timeout_us = 10 * CLOCK_SECOND,
 					 .retry_delay_us = 1 * CLOCK_MS,
-					 .retries_max = 1};
+					 .retries_max = 1,
+					 .retry_budget_percent = budget_percent};
 	Account *account;
 
 	loop = loop_new();
@@ -249,6 +251,17 @@ a_refusal_after_an_unprocessed_attempt_is_certain(void **state)
 }
 
 static void
+a_retry_without_budget_is_not_made_but_a_free_one_is(void **state)
+{
+	static const Step steps[] = {UNPROCESSED, STATUS(UNAVAILABLE)};
+
+	(void) state;
+	budget_percent = 0;
+	expect(steps, 2, REASON_ACCOUNT_OUTCOME_UNKNOWN, HOLD_UNKNOWN);
+	budget_percent = 10;
+}
+
+static void
 each_of_the_four_calls_has_its_path_and_fields(void **state)
 {
 	static const Step success = REPLY(SUCCESS);
@@ -302,6 +315,7 @@ main(void)
 		cmocka_unit_test(an_unprocessed_attempt_after_a_doubt_leaves_the_doubt),
 		cmocka_unit_test(attempts_that_nobody_processed_hold_nothing),
 		cmocka_unit_test(a_refusal_after_an_unprocessed_attempt_is_certain),
+		cmocka_unit_test(a_retry_without_budget_is_not_made_but_a_free_one_is),
 		cmocka_unit_test(each_of_the_four_calls_has_its_path_and_fields),
 	};
 

@@ -71,7 +71,7 @@ bench_connection_has_room(const BenchConnection *connection)
 
 static void on_answer(void *context, const ClientAnswer *answer);
 
-/* False when the client takes no more for now. */
+/* False when the client takes no more until something was answered. */
 static bool
 try_to_send(BenchConnection *connection, BenchRequest *request)
 {

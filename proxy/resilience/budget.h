@@ -39,7 +39,7 @@ extern void budget_earn(Budget *budget, int64_t now_us);
  */
 extern bool budget_spend(Budget *budget, int64_t now_us);
 
-/* Attempts that could be paid for now. */
+/* Attempts that could be paid for at this moment. */
 extern int64_t budget_left(const Budget *budget, int64_t now_us);
 
 #endif /* BUDGET_H */

@@ -3,7 +3,7 @@
  *		The header decoder and the frame reader: a stream cut at any places gives the frames that
  *		it gives in one piece, and those are what a simple reading of proto/WIRE.md says.
  *
- * The first byte of an input chooses where the stream, the rest, is cut.
+ * The first byte of an input chooses where the stream, the rest, is cut (pieces.h).
  */
 #include <assert.h>
 #include <stdbool.h>
@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "front/reader.h"
+#include "pieces.h"
 
 extern int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -85,23 +86,19 @@ check_rest(const Expected *expected, const Reader *reader)
 	assert(expected->size - FRAME_HEADER_SIZE < header.payload_length);
 }
 
-/* Gives the reader one piece, in memory of its own; false when it is broken. */
+/* Gives the reader one piece; false when it is broken. */
 static bool
-feed(Reader *reader, const uint8_t *piece, size_t size, Expected *expected)
+feed(Reader *reader, const uint8_t *data, size_t size, Expected *expected)
 {
-	uint8_t *copy = malloc(size);
-	const uint8_t *data = copy;
 	ReaderResult result;
 	ReaderFrame frame;
 
-	memcpy(copy, piece, size);
 	while ((result = reader_next(reader, &data, &size, &frame)) == READER_HAS_FRAME)
 		check_frame(expected, &frame);
 	if (result == READER_IS_BROKEN)
 		check_broken(expected, &frame);
 	else
 		assert(size == 0);
-	free(copy);
 	return result != READER_IS_BROKEN;
 }
 
@@ -109,26 +106,21 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	Expected expected;
-	uint32_t random;
+	Pieces pieces;
+	size_t piece_size;
+	uint8_t *piece;
 	bool is_good = true;
 	Reader reader;
 
 	if (size == 0)
 		return 0;
 	expected = (Expected){.data = data + 1, .size = size - 1};
-	random = data[0];
+	pieces = pieces_of(data + 1, size - 1, data[0]);
 	reader_init(&reader);
-	for (size_t at = 1; at < size && is_good;)
+	while (is_good && (piece = pieces_next(&pieces, &piece_size)) != NULL)
 	{
-		size_t piece;
-
-		/* With 0 the stream comes in one piece, with 1 byte by byte. */
-		random = random * 1103515245 + (data[0] > 1 ? 12345 : 0);
-		piece = data[0] == 0 ? size : data[0] == 1 ? 1 : 1 + (random >> 16) % 64;
-		if (piece > size - at)
-			piece = size - at;
-		is_good = feed(&reader, data + at, piece, &expected);
-		at += piece;
+		is_good = feed(&reader, piece, piece_size, &expected);
+		free(piece);
 	}
 	if (is_good)
 		check_rest(&expected, &reader);

@@ -87,7 +87,7 @@ bench: deps private ## Measure (BENCH_ARGS=)
 
 ##: testing
 
-.PHONY: check lint unit fuzz installcheck prove isolation system
+.PHONY: check lint unit fuzz installcheck prove isolation system soak
 check: ## Everything, from nothing: deps, both compilers, lint and all test suites
 	@sandbox/check.sh
 
@@ -118,6 +118,9 @@ isolation: private ## Concurrent sessions, by pg_isolation_regress
 system: private programs ## Whole systems: real servers, crashes, outages (PYTEST_ARGS=)
 	@$(call compile_programs,asan)
 	@$(PYTHON) -m pytest -p no:cacheprovider -q test/system $(PYTEST_ARGS)
+
+soak: ## The long forms of the system tests, those that have one; takes an hour (PYTEST_ARGS=)
+	@SOAK=1 $(MAKE) --no-print-directory system
 
 ##: housekeeping
 

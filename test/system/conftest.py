@@ -26,9 +26,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "sandbox"))
 
 import stack  # noqa: E402 (found only through the line above)
 from proxy import create_role  # noqa: E402
+from soak import IS_SOAK, sized  # noqa: E402
 
 READ_SECONDS_MAX = 30
-TEST_SECONDS_MAX = 300
+TEST_SECONDS_MAX = sized(300, 3600)
 LOG_LINES = 40
 # The build of the proxy, for tests that do not choose one: gcc, clang or asan.
 VARIANT = os.environ.get("PROXY_VARIANT", "gcc")
@@ -40,13 +41,18 @@ Record.header = lambda self, name: next((value.decode() for key, value in self.h
 _servers = {}
 
 
-def pytest_configure():
+def pytest_configure(config):
+    config.addinivalue_line("markers", "soak: has a long form, which SOAK=1 asks for")
     # Without this, SIGTERM (a CI job's time limit) would end us before the fixtures can clean up.
     stack.exit_on_signals()
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     """A test that hangs must fail by itself: a CI job that is killed leaves no report."""
+    if IS_SOAK:
+        short = [item for item in items if item.get_closest_marker("soak") is None]
+        config.hook.pytest_deselected(items=short)
+        items[:] = [item for item in items if item not in short]
     for item in items:
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(TEST_SECONDS_MAX))

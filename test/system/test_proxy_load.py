@@ -1,10 +1,9 @@
 """Orders at full speed through the whole path, with repeated keys and cancels: nothing is lost, doubled or left.
 
-Shows 3 and 5 of the issue. ORDERS=200000 in the environment is the long form; `make check` places fewer. The long form
-also holds the event loop to its promise; on a machine that has other things to do, the short one only reports it.
+Shows 3 and 5 of the issue. The long form (soak.py) places 240,000. It also holds the event loop to its promise; on a
+machine that has other things to do, the short one only reports it.
 """
 
-import os
 import threading
 import uuid
 
@@ -12,19 +11,18 @@ import ledger
 import pytest
 import wire
 from bulk import CANCEL_PERCENT, CONNECTIONS, REPEAT_PERCENT, Bench, open_accounts
+from soak import IS_SOAK, sized
 from stack import wait_until
 
-ORDERS_LONG = 200_000
-ORDERS = int(os.environ.get("ORDERS", "20000"))
-IS_LONG = ORDERS >= ORDERS_LONG
-RUN_SECONDS_MAX = 120 if not IS_LONG else 600
+ORDERS = sized(20_000, 240_000)
+RUN_SECONDS_MAX = sized(120, 600)
 
 # The promise, and what the scheduler of a shared machine may add to it.
 TURN_SECONDS_MAX = 0.020
 TURN_SECONDS_SHARED_MAX = 0.5
 # What memory may grow by in the second half of the run: nothing, but for the noise of an allocator. The short run is
 # over when the proxy has just reached its size.
-GROWTH_BYTES_MAX = 1024 * 1024 if IS_LONG else 8 * 1024 * 1024
+GROWTH_BYTES_MAX = sized(8, 1) * 1024 * 1024
 SAMPLE_SECONDS = 0.05
 
 
@@ -77,6 +75,7 @@ def batches(metrics, kind):
     return count, total, buckets
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(RUN_SECONDS_MAX + 300)
 def test_every_order_at_full_speed_is_answered_recorded_held_and_published_once(whole, read_topic, tmp_path):
     bench = Bench(whole, open_accounts(whole), tmp_path, ORDERS)
@@ -110,8 +109,8 @@ def test_every_order_at_full_speed_is_answered_recorded_held_and_published_once(
     assert items / calls > 2, "orders were not gathered"
     # The sanitizers keep what was freed.
     assert second <= first + GROWTH_BYTES_MAX or whole.proxy.variant == "asan"
-    assert longest < (TURN_SECONDS_MAX if IS_LONG else TURN_SECONDS_SHARED_MAX)
-    assert not IS_LONG or connects(metrics) > 8
+    assert longest < sized(TURN_SECONDS_SHARED_MAX, TURN_SECONDS_MAX)
+    assert not IS_SOAK or connects(metrics) > 8
 
 
 def connects(metrics):

@@ -82,6 +82,12 @@
 #define BACKOFF_MS_MAX 30000
 #define ABSENT_SLEEP_MS 1000
 
+/*
+ * Events in flight and none acknowledged for this long: Kafka is away, whatever the connection
+ * says.
+ */
+#define STALL_MS 5000
+
 /* Between two attempts at an event that failed by its own fault. */
 #define RETRY_INTERVAL_S_DEFAULT 60
 

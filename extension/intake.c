@@ -295,13 +295,15 @@ read_page(Intake *intake, TimestampTz now)
 bool
 intake_read_table(Intake *intake, TimestampTz now)
 {
-	bool is_full = delivery_count(intake->delivery) >= settings_in_flight_max;
-	bool is_told = pg_atomic_exchange_u32(&intake->channel->must_catch_up, 0) != 0;
-	bool is_safety_pass = now >= intake->next_safety_pass;
+	bool is_told;
+	bool is_safety_pass;
 	bool is_found;
 
-	if (!is_told && !is_safety_pass && (is_full || now < intake_next_due(intake)))
+	/* With full hands there is no use in looking, however often somebody asks for it. */
+	if (now < intake_next_due(intake))
 		return false;
+	is_told = pg_atomic_exchange_u32(&intake->channel->must_catch_up, 0) != 0;
+	is_safety_pass = now >= intake->next_safety_pass;
 	worker_begin_on(intake->outbox);
 	if (is_told)
 		pg_atomic_fetch_add_u64(&intake->channel->counters.catch_ups, 1);
@@ -327,10 +329,11 @@ intake_is_catching_up(const Intake *intake)
 TimestampTz
 intake_next_due(const Intake *intake)
 {
-	/* With full hands only a report helps, and that wakes the process. */
+	/* Only a report helps then, and that wakes the process. */
 	if (delivery_count(intake->delivery) >= settings_in_flight_max)
-		return intake->next_safety_pass;
-	if (intake->is_eager || intake->cursor != 0 || intake->hints.record_size > 0)
+		return DT_NOEND;
+	if (intake->is_eager || intake->cursor != 0 || intake->hints.record_size > 0 ||
+		pg_atomic_read_u32(&intake->channel->must_catch_up) != 0)
 		return DT_NOBEGIN;
 	return intake->gaps.count > 0 ? Min(intake->next_check, intake->next_safety_pass)
 								  : intake->next_safety_pass;

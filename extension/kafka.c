@@ -52,7 +52,7 @@ struct Kafka
 static const char *const fixed_properties[][2] = {
 	{"enable.idempotence", "true"},    {"acks", "all"},
 	{"message.timeout.ms", "0"},       {"log.queue", "true"},
-	{"partitioner", "murmur2_random"},
+	{"partitioner", "murmur2_random"}, {"statistics.interval.ms", "1000"},
 };
 
 /* What order_service.kafka_options may override. */
@@ -111,6 +111,22 @@ on_error(rd_kafka_t *handle, int error, const char *reason, void *opaque)
 		return;
 	}
 	strlcpy(kafka->error, reason, sizeof(kafka->error));
+}
+
+/*
+ * Nothing else tells that a broker is back while there is nothing to deliver. The text is JSON, and
+ * these words are in it for a broker that answers, and for nothing else.
+ */
+static int
+on_statistics(rd_kafka_t *handle, char *json, size_t size, void *opaque)
+{
+	Kafka *kafka = opaque;
+
+	(void) handle;
+	(void) size;
+	if (kafka->is_down && strstr(json, "\"state\":\"UP\"") != NULL)
+		kafka->is_down = false;
+	return 0;
 }
 
 static void
@@ -175,6 +191,7 @@ make_properties(Kafka *kafka, const char *brokers, const char *options)
 	rd_kafka_conf_set_opaque(properties, kafka);
 	rd_kafka_conf_set_dr_msg_cb(properties, on_delivery);
 	rd_kafka_conf_set_error_cb(properties, on_error);
+	rd_kafka_conf_set_stats_cb(properties, on_statistics);
 	rd_kafka_conf_set_log_cb(properties, on_log);
 	return properties;
 }

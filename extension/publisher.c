@@ -50,7 +50,9 @@ typedef struct Publisher
 	char *options;
 	int64 saved_low_water;
 	TimestampTz next_save;
-	bool is_down;
+	uint64 progress; /* events acknowledged so far, and when the last of them was */
+	TimestampTz progress_at;
+	bool is_away; /* Kafka, as last looked at */
 } Publisher;
 
 static void
@@ -59,7 +61,7 @@ set_state(Publisher *publisher, PublisherState state)
 	static const char *const names[] = {
 		[PUBLISHER_STOPPED] = "stopped",     [PUBLISHER_ABSENT] = "extension absent",
 		[PUBLISHER_PAUSED] = "paused",       [PUBLISHER_CATCHING_UP] = "catching up",
-		[PUBLISHER_STREAMING] = "streaming", [PUBLISHER_BACKING_OFF] = "no Kafka broker answers",
+		[PUBLISHER_STREAMING] = "streaming", [PUBLISHER_BACKING_OFF] = "Kafka does not answer",
 		[PUBLISHER_DRAINING] = "draining",
 	};
 
@@ -185,23 +187,52 @@ save_low_water(Publisher *publisher, TimestampTz now)
 	publisher->saved_low_water = event_id;
 }
 
+/*
+ * True when events are in flight and none was acknowledged for long: a broker that hangs, or a
+ * network that swallows everything, keeps the connection open.
+ */
+static bool
+is_stalled(Publisher *publisher, TimestampTz now)
+{
+	uint64 progress = pg_atomic_read_u64(&publisher->channel->counters.sent) +
+					  (uint64) delivery_acknowledged_count(publisher->delivery);
+
+	if (progress != publisher->progress || delivery_in_flight(publisher->delivery) == 0)
+	{
+		publisher->progress = progress;
+		publisher->progress_at = now;
+	}
+	return now >= TimestampTzPlusMilliseconds(publisher->progress_at, STALL_MS);
+}
+
+/* Whether Kafka is away; an outage that begins is counted, with what is known of it. */
+static void
+look_for_outage(Publisher *publisher, TimestampTz now)
+{
+	const Kafka *kafka = delivery_kafka(publisher->delivery);
+	bool is_stalling = is_stalled(publisher, now);
+	bool is_away = is_stalling || delivery_is_backing_off(publisher->delivery);
+
+	if (is_away && !publisher->is_away)
+	{
+		pg_atomic_fetch_add_u64(&publisher->channel->counters.outages, 1);
+		if (kafka_is_down(kafka))
+			shared_set_error(publisher->channel, kafka_error(kafka));
+		else if (is_stalling)
+			shared_set_error(publisher->channel, "Kafka acknowledges nothing");
+	}
+	publisher->is_away = is_away;
+}
+
 static void
 report(Publisher *publisher)
 {
 	PublisherCounters *counters = &publisher->channel->counters;
 	const Kafka *kafka = delivery_kafka(publisher->delivery);
-	bool is_down = delivery_is_backing_off(publisher->delivery);
 
 	pg_atomic_write_u64(&counters->in_flight, delivery_in_flight(publisher->delivery));
 	pg_atomic_write_u64(&counters->waiting, delivery_waiting(publisher->delivery));
 	pg_atomic_write_u64(&counters->gaps, intake_gaps(publisher->intake)->count);
-	if (is_down && !publisher->is_down)
-	{
-		pg_atomic_fetch_add_u64(&counters->outages, 1);
-		if (kafka_is_down(kafka))
-			shared_set_error(publisher->channel, kafka_error(kafka));
-	}
-	publisher->is_down = is_down;
 	if (kafka_is_fatal(kafka))
 	{
 		pg_atomic_fetch_add_u64(&counters->fatal_errors, 1);
@@ -210,7 +241,7 @@ report(Publisher *publisher)
 	}
 	if (!settings_publishing)
 		set_state(publisher, PUBLISHER_PAUSED);
-	else if (is_down)
+	else if (publisher->is_away)
 		set_state(publisher, PUBLISHER_BACKING_OFF);
 	else
 		set_state(publisher, intake_is_catching_up(publisher->intake) ? PUBLISHER_CATCHING_UP
@@ -235,6 +266,7 @@ turn(Publisher *publisher)
 	record_failures(publisher);
 	is_busy |= mark_sent(publisher, now, false);
 	save_low_water(publisher, now);
+	look_for_outage(publisher, now);
 	report(publisher);
 	return is_busy;
 }
@@ -286,7 +318,8 @@ drain(Publisher *publisher)
 		if (delivery_in_flight(publisher->delivery) == 0 &&
 			delivery_acknowledged_count(publisher->delivery) == 0)
 			return;
-		if (kafka_is_down(delivery_kafka(publisher->delivery)) || GetCurrentTimestamp() >= end)
+		if (publisher->is_away || kafka_is_down(delivery_kafka(publisher->delivery)) ||
+			GetCurrentTimestamp() >= end)
 			return;
 		(void) WaitLatchOrSocket(MyLatch, WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 								 kafka_descriptor(delivery_kafka(publisher->delivery)),

@@ -25,7 +25,7 @@ typedef enum PublisherState
 	PUBLISHER_PAUSED, /* order_service.publishing is off */
 	PUBLISHER_CATCHING_UP,
 	PUBLISHER_STREAMING,
-	PUBLISHER_BACKING_OFF, /* no broker answers */
+	PUBLISHER_BACKING_OFF, /* Kafka does not answer */
 	PUBLISHER_DRAINING,
 } PublisherState;
 

@@ -82,14 +82,17 @@ class Client(threading.Thread):
     """One connection and what its user does. Runs until `quota` orders are placed, or until stop() is called.
 
     is_durable = False commits asynchronously: a crash may then lose what was acknowledged, so nothing is promised.
+    rate: orders per second; None for as fast as it goes. What it was late with, it catches up within a second.
     """
 
-    def __init__(self, server, number, quota=None, is_durable=True):
+    def __init__(self, server, number, quota=None, is_durable=True, rate=None):
         super().__init__(name=f"client {number}", daemon=True)
         self.server = server
         self.number = number
         self.quota = quota
         self.is_durable = is_durable
+        self.rate = rate
+        self.slowest = 0.0  # seconds that an answer took, repetitions included
         self.random = random.Random(number)
         self.acknowledged = {}  # (account, key) -> (order id, Request)
         self.placed = []  # accepted orders that may be canceled or repeated
@@ -106,9 +109,14 @@ class Client(threading.Thread):
         return self.counts["single"] + self.counts["batched"]
 
     def run(self):
+        due = time.monotonic()
         try:
             while not self._stopping.is_set() and (self.quota is None or self.order_count < self.quota):
+                before = self.order_count
                 self._step()
+                if self.rate is not None:
+                    due = max(due + (self.order_count - before) / self.rate, time.monotonic() - 1)
+                    self._stopping.wait(max(0, due - time.monotonic()))
         except BaseException as error:  # shown by the test, which looks at it when it joins
             self.error = error
         finally:
@@ -206,11 +214,14 @@ class Client(threading.Thread):
 
     def _ask(self, query, parameters):
         """The rows of a query; repeated on a new connection for as long as its answer is lost."""
+        begin = time.monotonic()
         while True:
             try:
                 if self._connection is None:
                     self._connection = wait_until(self._connect, RECONNECT_SECONDS_MAX, "connection")
-                return self._connection.execute(query, parameters).fetchall()
+                rows = self._connection.execute(query, parameters).fetchall()
+                self.slowest = max(self.slowest, time.monotonic() - begin)
+                return rows
             except psycopg.OperationalError:
                 self._connection.close()
                 self._connection = None
@@ -228,11 +239,13 @@ class Load:
     """Several clients at once.
 
     with Load(server, count=8) as load: ...   the clients run; at the end they are stopped and joined
+    rate: orders per second of all of them together; None for as fast as it goes
     """
 
-    def __init__(self, server, count=8, quota=None, async_count=0):
+    def __init__(self, server, count=8, quota=None, async_count=0, rate=None):
+        share = rate / count if rate is not None else None
         self.clients = [
-            Client(server, number + 1, quota, is_durable=number >= async_count) for number in range(count)
+            Client(server, number + 1, quota, is_durable=number >= async_count, rate=share) for number in range(count)
         ]
         self.seconds = 0.0
         self._begin = None
@@ -263,6 +276,16 @@ class Load:
     def has_failed(self):
         """Whether a client gave up: no use to wait for more orders."""
         return any(client.error is not None for client in self.clients)
+
+    @property
+    def slowest(self):
+        """Seconds that the slowest answer took."""
+        return max(client.slowest for client in self.clients)
+
+    def wait_for_more(self, orders, seconds):
+        """Wait until that many more orders are acknowledged, or a client gave up."""
+        goal = self.order_count + orders
+        wait_until(lambda: self.has_failed or self.order_count >= goal, seconds, f"{orders} more orders")
 
     @property
     def order_count(self):

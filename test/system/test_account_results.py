@@ -11,22 +11,11 @@ Shows 4 of the issue. The peers (peers/) keep nothing; the account id of a reque
 30004       two messages                30005   headers of 20,000 bytes
 """
 
-import itertools
-
 import pytest
 import wire
+from ends import ACCEPTED, DOUBTFUL, UNTOUCHED, new_correlation, place, refused
 from peer import LANGUAGES, Peer
 from stack import wait_until
-
-# What the order says, why, and what may be held: what proxy/order/account.c promises.
-ACCEPTED = ("ACCEPTED", 200, "", "HELD")
-UNTOUCHED = ("REJECTED", 503, "ACCOUNT_UNAVAILABLE", "NONE")
-DOUBTFUL = ("REJECTED", 503, "ACCOUNT_OUTCOME_UNKNOWN", "UNKNOWN")
-
-
-def refused(code, reason):
-    return ("REJECTED", code, reason, "NONE")
-
 
 RESULTS = {
     0: ("SUCCESS", ACCEPTED),
@@ -82,10 +71,8 @@ CASES.update(
 # most calls fail: so every one may be repeated.
 PATIENT = {"account.attempt_timeout": "500ms", "account.overall_timeout": "1s", "account.retry_budget_percent": 100}
 
-
-# Correlation ids of clients, which are no order ids: those are the resolver's.
+# The correlation id of a call that ends the peer.
 DEADLY = 0xDEAD00000000
-_correlations = itertools.count(1 << 32)
 
 
 @pytest.fixture(scope="module", params=LANGUAGES)
@@ -99,16 +86,6 @@ def whole(make_shared_whole, peer):
     whole = make_shared_whole(account=peer, settings=PATIENT)
     wait_until(lambda: answers(whole), 30, "a peer that answers")
     return whole
-
-
-def place(whole, account_id, side="BUY", correlation=None, **fields):
-    """An order for an account; what became of it, and its row."""
-    payload = wire.place_request(side=side, **fields).SerializeToString()
-    with whole.client(account_id) as client:
-        frame = client.ask(wire.PLACE, payload, correlation or next(_correlations))
-    answer = wire.decode(frame, "OrderResponse")
-    row = whole.order(answer.order_id)
-    return (wire.status_name(answer.status), answer.code, answer.reason, row["hold"]), row
 
 
 def answers(whole):
@@ -163,7 +140,7 @@ ATTEMPTS = {21014: 2, 20014: 2, 21013: 1, 21012: 1, 10001: 1, 10003: 1}
 
 @pytest.mark.parametrize("account_id", ATTEMPTS)
 def test_what_may_be_repeated_is_tried_once_more_under_the_same_id(whole, peer, account_id):
-    correlation = next(_correlations)
+    correlation = new_correlation()
     _, row = place(whole, account_id, correlation=correlation)
     calls = [call for call in peer.calls() if call["correlation"] == f"{correlation:016x}"]
     assert [call["message"].reserve_id for call in calls] == [row["reserve_id"]] * ATTEMPTS[account_id]

@@ -102,6 +102,28 @@
 /* How often the low-water mark is written; each write leaves a dead row version behind. */
 #define WATERMARK_INTERVAL_MS 5000
 
+/*
+ * How long events stay in the outbox after Kafka acknowledged them; -1: for ever. A day of 1,000
+ * events/s is 86 million rows, 35 GB.
+ */
+#define OUTBOX_RETENTION_S_DEFAULT (24 * 3600)
+#define OUTBOX_RETENTION_S_MIN (-1)
+
+/*
+ * Rows that retention looks at in one step, which holds everything else up for 1 to 5 ms; and how
+ * much longer than the step the pause after it is.
+ */
+#define RETENTION_STEP_ROWS 500
+#define RETENTION_PAUSE_FACTOR 4
+
+/*
+ * While no row is old it looks again when one becomes so, but not more often and not more rarely
+ * than this. Within the retention it goes so often back to rows that it had to leave.
+ */
+#define RETENTION_CHECK_MS 1000
+#define RETENTION_REVISITS 8
+#define RETENTION_REVISIT_MS_MAX (3600 * 1000)
+
 /* How long a shutdown waits for what was produced. */
 #define DRAIN_MS_MAX 3000
 

@@ -130,7 +130,7 @@ CREATE TABLE order_service.outbox (
     retry_count smallint NOT NULL DEFAULT 0,
     payload bytea NOT NULL,
     last_error text
-) WITH (fillfactor = 50);
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05);
 COMMENT ON TABLE order_service.outbox IS 'Events, written with the change they tell of; the publisher sends them';
 COMMENT ON COLUMN order_service.outbox.event_id IS '(timeline - 1) << 44 | event_id_seq; rises with order_version';
 COMMENT ON COLUMN order_service.outbox.previous_event_id IS
@@ -490,8 +490,8 @@ CREATE FUNCTION order_service.publisher_stats(
     OUT database text, OUT pid integer, OUT state text, OUT ring_size bigint, OUT ring_used bigint,
     OUT ring_overflows bigint, OUT in_flight bigint, OUT waiting bigint, OUT gaps bigint, OUT low_water bigint,
     OUT from_ring bigint, OUT from_table bigint, OUT sent bigint, OUT failed bigint, OUT catch_ups bigint,
-    OUT outages bigint, OUT fatal_errors bigint, OUT last_error text, OUT latency_p50_ms double precision,
-    OUT latency_p99_ms double precision)
+    OUT outages bigint, OUT fatal_errors bigint, OUT removed bigint, OUT last_error text,
+    OUT latency_p50_ms double precision, OUT latency_p99_ms double precision)
     RETURNS SETOF record
     LANGUAGE C VOLATILE ROWS 1 AS 'MODULE_PATHNAME', 'stats_publisher';
 COMMENT ON FUNCTION order_service.publisher_stats() IS

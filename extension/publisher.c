@@ -6,7 +6,8 @@
  *			(delivery.h), so neither way can repeat or overtake the other. Each turn of the loop
  *			does a bounded piece of everything:
  *
- *				reports of the producer -> hints of the ring -> a page of the table -> marks -> wait
+ *				reports of the producer -> hints of the ring -> a page of the table -> marks ->
+ *				a page of retention -> wait
  *
  * FAILURE	There is one way to recover, and every start takes it: from the low-water mark. So
  *			whatever cannot be handled here (an error in SQL, a producer that is fatal, other
@@ -33,6 +34,7 @@
 #include "intake.h"
 #include "outbox.h"
 #include "publisher.h"
+#include "retention.h"
 #include "settings.h"
 #include "shared.h"
 #include "worker.h"
@@ -44,6 +46,7 @@ typedef struct Publisher
 	Channel *channel;
 	Intake *intake;
 	Delivery *delivery;
+	Retention *retention;
 	MemoryContext turn_context; /* reset every turn */
 	Oid outbox;
 	char *brokers; /* as the producer was opened with */
@@ -267,6 +270,7 @@ turn(Publisher *publisher)
 	is_busy |= mark_sent(publisher, now, false);
 	save_low_water(publisher, now);
 	look_for_outage(publisher, now);
+	retention_step(publisher->retention, now, publisher->saved_low_water);
 	report(publisher);
 	return is_busy;
 }
@@ -276,7 +280,7 @@ static long
 idle_time(const Publisher *publisher)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz until = publisher->next_save;
+	TimestampTz until = Min(publisher->next_save, retention_next_due(publisher->retention));
 
 	if (settings_publishing)
 		until = Min(until, intake_next_due(publisher->intake));
@@ -336,6 +340,7 @@ reload(const Publisher *publisher)
 		strcmp(publisher->options, settings_kafka_options) != 0)
 		worker_start_anew("the Kafka settings have changed");
 	intake_reload(publisher->intake);
+	retention_reload(publisher->retention);
 }
 
 static void
@@ -375,6 +380,7 @@ start(Channel *channel)
 	publisher->delivery = delivery_new(channel, intake_gaps(publisher->intake), publisher->brokers,
 									   publisher->options);
 	intake_set_delivery(publisher->intake, publisher->delivery);
+	publisher->retention = retention_new(channel, publisher->outbox);
 	return publisher;
 }
 

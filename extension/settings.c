@@ -26,6 +26,7 @@ int settings_mark_batch = MARK_BATCH_DEFAULT;
 int settings_flush_interval_ms = FLUSH_INTERVAL_MS_DEFAULT;
 int settings_safety_pass_s = SAFETY_PASS_S_DEFAULT;
 int settings_retry_interval_s = RETRY_INTERVAL_S_DEFAULT;
+int settings_outbox_retention_s = OUTBOX_RETENTION_S_DEFAULT;
 int settings_idempotency_retention_s = KEY_RETENTION_S_DEFAULT;
 int settings_received_timeout_ms = RECEIVED_TIMEOUT_MS_DEFAULT;
 
@@ -92,6 +93,10 @@ define_for_publisher(void)
 				  "Time between attempts at an event that failed by its own fault.",
 				  &settings_retry_interval_s, RETRY_INTERVAL_S_DEFAULT, 1, SAFETY_PASS_S_MAX,
 				  PGC_SIGHUP, GUC_UNIT_S);
+	define_number("order_service.outbox_retention",
+				  "How long an event stays in the outbox after it was sent; -1 keeps all.",
+				  &settings_outbox_retention_s, OUTBOX_RETENTION_S_DEFAULT, OUTBOX_RETENTION_S_MIN,
+				  INT_MAX, PGC_SIGHUP, GUC_UNIT_S);
 }
 
 void

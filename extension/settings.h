@@ -21,6 +21,7 @@ extern int settings_mark_batch;
 extern int settings_flush_interval_ms;
 extern int settings_safety_pass_s;
 extern int settings_retry_interval_s;
+extern int settings_outbox_retention_s; /* -1: for ever */
 
 /* Read by the functions. */
 extern int settings_idempotency_retention_s;

@@ -42,6 +42,7 @@ typedef struct PublisherCounters
 	pg_atomic_uint64 catch_ups;  /* times the table was read because hints were missing */
 	pg_atomic_uint64 outages;    /* times all brokers were lost */
 	pg_atomic_uint64 fatal_errors;
+	pg_atomic_uint64 removed;   /* events that retention removed */
 	pg_atomic_uint64 in_flight; /* gauges: what the publisher holds now */
 	pg_atomic_uint64 waiting;
 	pg_atomic_uint64 gaps;

@@ -16,7 +16,7 @@
 
 PG_FUNCTION_INFO_V1(stats_publisher);
 
-#define STATS_COLUMNS 20
+#define STATS_COLUMNS 21
 
 static const char *
 state_name(uint32 state)
@@ -95,6 +95,7 @@ put_channel(ReturnSetInfo *result, Channel *channel)
 	values[i++] = counter(&counters->catch_ups);
 	values[i++] = counter(&counters->outages);
 	values[i++] = counter(&counters->fatal_errors);
+	values[i++] = counter(&counters->removed);
 	is_null[i] = error[0] == '\0';
 	values[i++] = CStringGetTextDatum(error);
 	is_null[i] = !latency_quantile(counters, 0.50, &latency_ms);

@@ -1,0 +1,207 @@
+"""The outbox forgets what Kafka has had for long enough, and nothing else."""
+
+import uuid
+from collections import namedtuple
+
+import ledger
+import pytest
+from load import add_instruments, cancel, place, stats, wait_all_sent
+from stack import wait_until
+
+System = namedtuple("System", "server topic")
+
+READY, SENT, FAILED, DLQ = 0, 1, 2, 3
+# More than one step looks at.
+MANY = 2000
+
+
+@pytest.fixture(scope="module")
+def system(make_shared_postgres, kafka):
+    """A database that keeps events until a test says otherwise."""
+    topic = kafka.create_topic(f"retention.{uuid.uuid4().hex[:8]}", ledger.PARTITIONS)
+    settings = {"order_service.outbox_retention": "-1", "autovacuum_naptime": "1s"}
+    server = make_shared_postgres(settings=settings, kafka=kafka, topic=topic)
+    with server.connect() as connection:
+        add_instruments(connection)
+    return System(server, topic)
+
+
+@pytest.fixture
+def connection(system):
+    """To a database whose publisher has nothing left to do, and whose outbox is empty."""
+    with system.server.connect() as connection:
+        wait_until(lambda: stats(connection)["state"] == "STREAMING", 60, "publisher at work")
+        wait_all_sent(connection)
+        connection.execute("DELETE FROM order_service.outbox")
+        yield connection
+        connection.execute("UPDATE order_service.outbox SET status = 1, next_attempt_at = NULL WHERE status <> 1")
+
+
+@pytest.fixture
+def retain(system):
+    """retain(value): set order_service.outbox_retention; afterwards everything is kept again."""
+    yield lambda value: system.server.configure(order_service__outbox_retention=value)
+    system.server.configure(order_service__outbox_retention="-1")
+
+
+def place_many(connection, count=MANY):
+    connection.execute(
+        "SELECT count(*) FROM generate_series(1, %s) i,"
+        " order_service.place_order(1, %s || i, 'AAA', 'BUY', 'LIMIT', 1, 10000000)",
+        [count, f"{uuid.uuid4().hex}-"],
+    )
+
+
+def place_one(connection, account=1):
+    return place(connection, uuid.uuid4().hex, account=account)
+
+
+def events(connection):
+    """{order id: status} of all events, the newest of each order."""
+    return dict(connection.execute("SELECT order_id, status FROM order_service.outbox ORDER BY event_id"))
+
+
+def set_status(connection, order_id, status):
+    connection.execute("UPDATE order_service.outbox SET status = %s WHERE order_id = %s", [status, order_id])
+
+
+def wait_events(connection, expected, seconds=30):
+    wait_until(lambda: events(connection) == expected, seconds, f"outbox with nothing but {expected}")
+
+
+def end_publisher(connection):
+    """End the publisher; the next one is there within the time that is promised."""
+    pid = stats(connection)["pid"]
+    connection.execute("SELECT pg_terminate_backend(%s)", [pid])
+    wait_until(lambda: stats(connection)["pid"] not in (None, pid), 5, "a new publisher")
+
+
+def test_sent_events_go_when_they_are_old_and_orders_and_keys_stay(connection, retain):
+    place_many(connection)
+    wait_all_sent(connection)
+    before = stats(connection)["removed"]
+    counts = "SELECT (SELECT count(*) FROM order_service.orders), (SELECT count(*) FROM order_service.idempotency_key)"
+    kept = connection.execute(counts).fetchone()
+    connection.execute("UPDATE order_service.outbox SET created_at = now() - interval '1 hour'")
+    connection.execute(
+        "UPDATE order_service.outbox SET sent_at = now() - interval '59 minutes'"
+        " WHERE event_id % 2 = 0"
+    )
+    retain("30min")
+    wait_until(lambda: len(events(connection)) == MANY / 2, 30, "the older half gone")
+    assert connection.execute("SELECT count(*) FROM order_service.outbox WHERE event_id % 2 = 0").fetchone()[0] == 0
+    retain("0")
+    wait_events(connection, {})
+    assert stats(connection)["removed"] - before == MANY
+    assert connection.execute(counts).fetchone() == kept
+
+
+def test_nothing_goes_that_is_not_sent(connection, retain):
+    """A failed event and a dead letter are the operator's; one that waits is not on the log yet."""
+    order_ids = [place_one(connection) for _ in range(4)]
+    wait_all_sent(connection)
+    failed, dead, waiting, sent = order_ids
+    set_status(connection, failed, FAILED)
+    set_status(connection, dead, DLQ)
+    set_status(connection, waiting, READY)
+    connection.execute(
+        "UPDATE order_service.outbox SET created_at = now() - interval '1 year', sent_at = now() - interval '1 year'"
+    )
+    place_many(connection)
+    before = stats(connection)["removed"]
+    retain("0")
+    expected = {failed: FAILED, dead: DLQ, waiting: READY}
+    wait_events(connection, expected)
+    assert stats(connection)["removed"] - before == MANY + 1
+    # Another visit, and a new process, come to the same result.
+    end_publisher(connection)
+    later = place_one(connection)
+    wait_until(lambda: later not in events(connection), 30, "the next event sent and gone")
+    assert {key: value for key, value in events(connection).items() if key != waiting} == {failed: FAILED, dead: DLQ}
+
+
+def test_an_event_that_was_left_behind_goes_when_it_is_sent_in_the_end(connection, retain):
+    failed = place_one(connection)
+    wait_all_sent(connection)
+    set_status(connection, failed, FAILED)
+    place_many(connection)
+    retain("0")
+    wait_events(connection, {failed: FAILED})
+    set_status(connection, failed, SENT)
+    wait_events(connection, {})
+
+
+def test_an_event_that_commits_late_is_published_and_goes(system, connection, retain, read_topic):
+    """Its id lies below others that were removed before it could be seen."""
+    before = stats(connection)["removed"]
+    retain("0")
+    with system.server.connect(autocommit=False) as other:
+        late = place_one(other)
+        place_many(connection)
+        wait_until(lambda: stats(connection)["removed"] == before + MANY, 30, "the others gone")
+        other.commit()
+    keys = {str(late)}
+    wait_until(lambda: keys <= {record.key for record in read_topic(system.topic)}, 30, "the late one published")
+    wait_events(connection, {})
+
+
+def test_a_locked_row_holds_up_neither_the_others_nor_publishing(system, connection, retain):
+    locked = place_one(connection)
+    wait_all_sent(connection)
+    with system.server.connect(autocommit=False) as other:
+        other.execute("SELECT FROM order_service.outbox WHERE order_id = %s FOR UPDATE", [locked])
+        retain("0")
+        place_many(connection)
+        wait_events(connection, {locked: SENT})
+    wait_events(connection, {})
+
+
+def test_the_next_event_of_an_order_is_published_though_the_one_before_it_is_gone(
+    system, connection, retain, read_topic
+):
+    """Also by a publisher that starts after the removal, and knows of the first event from nowhere."""
+    retain("0")
+    order_ids = [place_one(connection, account=7) for _ in range(20)]
+    wait_events(connection, {})
+    for order_id in order_ids[:10]:
+        cancel(connection, order_id, account=7)
+    end_publisher(connection)
+    for order_id in order_ids[10:]:
+        cancel(connection, order_id, account=7)
+    wait_events(connection, {})
+    found = [record.header("id") for record in read_topic(system.topic) if record.key in map(str, order_ids)]
+    assert [name for name in found if name.endswith(".2")]
+    assert sorted(set(found)) == sorted(f"{order_id}.{version}" for order_id in order_ids for version in (1, 2))
+
+
+def test_under_a_held_snapshot_events_go_on_being_published_and_removed(system, connection, retain):
+    with system.server.connect(autocommit=False) as other:
+        other.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        place_many(connection)
+        wait_all_sent(connection)
+        query = "SELECT count(*) FROM order_service.outbox"
+        assert other.execute(query).fetchone()[0] == MANY
+        before = stats(connection)
+        retain("0")
+        place_many(connection)
+        wait_events(connection, {})
+        change = {name: stats(connection)[name] - before[name] for name in ("sent", "removed")}
+        assert change == {"sent": MANY, "removed": 2 * MANY}
+        # What the snapshot shows does not change.
+        assert other.execute(query).fetchone()[0] == MANY
+
+
+def test_a_shutdown_does_not_wait_for_old_events_to_go(system, connection, retain):
+    """There is always another step; the process ends between two of them."""
+    connection.execute(
+        "INSERT INTO order_service.outbox (event_id, previous_event_id, order_id, account_id, created_at,"
+        " sent_at, order_version, event_type, status, payload)"
+        " SELECT nextval('order_service.event_id_seq'), 0, i, 1, now(), now(), 1, 1, 1, 'x'"
+        " FROM generate_series(1, 500000) i"
+    )
+    before = stats(connection)["removed"]
+    retain("0")
+    wait_until(lambda: stats(connection)["removed"] > before, 30, "removal under way")
+    end_publisher(connection)
+    assert len(events(connection)) > 0
+    wait_events(connection, {}, 60)

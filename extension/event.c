@@ -5,10 +5,19 @@
  * DESIGN	Our codes are the protobuf's codes; the static asserts below hold the two lists
  *			together, so that encoding is assignment. The size is asked first: protobuf-c writes
  *			without a bound.
+ *
+ *			What was decoded is encoded once more and must give the same bytes. That finds whatever
+ *			protobuf-c passes over or keeps elsewhere: unknown fields, fields given twice, a zero
+ *			byte within a text.
+ *
+ * LIMITS	Decoding takes its memory from the caller's buffer, of which a message of
+ *			EVENT_BYTES_MAX with known fields needs less than three quarters; one that needs more is
+ *			refused.
  */
 #include "event.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include "order_event.pb-c.h"
 
@@ -66,4 +75,96 @@ event_encode(const Event *event, uint8_t *buffer, size_t size)
 	if (order_service__v1__order_event__get_packed_size(&message) > size)
 		return 0;
 	return order_service__v1__order_event__pack(&message, buffer);
+}
+
+/* The memory that protobuf-c decodes into: handed out front to back, freed as a whole. */
+typedef struct Arena
+{
+	uint8_t *bytes;
+	size_t size;
+	size_t used;
+} Arena;
+
+static void *
+arena_allocate(void *data, size_t size)
+{
+	Arena *arena = data;
+	size_t rounded =
+		(size + alignof(max_align_t) - 1) / alignof(max_align_t) * alignof(max_align_t);
+	void *result = arena->bytes + arena->used;
+
+	if (rounded < size || rounded > arena->size - arena->used)
+		return NULL;
+	arena->used += rounded;
+	return result;
+}
+
+static void
+arena_free(void *data, void *pointer)
+{
+	(void) data;
+	(void) pointer;
+}
+
+static bool
+is_printable(const char *text)
+{
+	for (; *text != '\0'; text++)
+	{
+		if (*text < ' ' || *text > '~')
+			return false;
+	}
+	return true;
+}
+
+static bool
+has_names(const Event *event)
+{
+	return rules_side_name(event->side) != NULL &&
+		   rules_order_type_name(event->order_type) != NULL &&
+		   rules_time_in_force_name(event->time_in_force) != NULL &&
+		   rules_status_name(event->status) != NULL &&
+		   rules_event_type_name(event->event_type) != NULL && reason_name(event->reason) != NULL;
+}
+
+static bool
+encodes_to(const Event *event, const uint8_t *payload, size_t size)
+{
+	uint8_t encoded[EVENT_BYTES_MAX];
+
+	return event_encode(event, encoded, sizeof(encoded)) == size &&
+		   memcmp(encoded, payload, size) == 0;
+}
+
+bool
+event_decode(const uint8_t *payload, size_t size, Event *event, EventTexts *texts)
+{
+	Arena arena = {.bytes = texts->bytes, .size = sizeof(texts->bytes)};
+	ProtobufCAllocator allocator = {
+		.alloc = arena_allocate, .free = arena_free, .allocator_data = &arena};
+	OrderService__V1__OrderEvent *message;
+
+	if (size == 0 || size > EVENT_BYTES_MAX)
+		return false;
+	message = order_service__v1__order_event__unpack(&allocator, size, payload);
+	if (message == NULL)
+		return false;
+	*event =
+		(Event){.order_id = message->order_id,
+				.account_id = message->account_id,
+				.symbol = message->symbol,
+				.side = message->side,
+				.order_type = message->order_type,
+				.time_in_force = message->time_in_force,
+				.status = message->status,
+				.event_type = message->event_type,
+				.reason = message->reason[0] == '\0' ? REASON_NONE : reason_number(message->reason),
+				.order_version = message->order_version,
+				.quantity = message->quantity,
+				.price = message->price_micro_units,
+				.filled_quantity = message->filled_quantity,
+				.created_at_ms = message->created_at_millis,
+				.reserve_id = message->reserve_id};
+	return has_names(event) && is_printable(event->symbol) && is_printable(event->reserve_id) &&
+		   encodes_to(event, payload, size);
 }

@@ -2,14 +2,17 @@
  * event.h
  *		The OrderEvent message: what the outbox stores and Kafka carries (proto/order_event.proto).
  *
- * Pure: no PostgreSQL, no allocation while encoding.
+ * Pure: no PostgreSQL, no allocation.
  */
 #ifndef EVENT_H
 #define EVENT_H
 
+#include <stdalign.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bounds.h"
 #include "rules.h"
 
 /* The state of an order right after the change that the event tells of. */
@@ -37,5 +40,19 @@ typedef struct Event
  * when |size| is too small; EVENT_BYTES_MAX always suffices for texts within bounds.h.
  */
 extern size_t event_encode(const Event *event, uint8_t *buffer, size_t size);
+
+/* Where the texts of a decoded event are; the caller's, and nothing to be freed. */
+typedef struct EventTexts
+{
+	alignas(max_align_t) uint8_t bytes[2 * EVENT_BYTES_MAX];
+} EventTexts;
+
+/*
+ * Decodes what event_encode() has written; the texts of |event| point into |texts|. False when the
+ * bytes are anything else: cut off, with a field or a code that is not known, with a text that is
+ * not printable ASCII. So what was decoded says all that the bytes say, and every code in it has a
+ * name.
+ */
+extern bool event_decode(const uint8_t *payload, size_t size, Event *event, EventTexts *texts);
 
 #endif /* EVENT_H */

@@ -32,7 +32,7 @@
 
 #include "bounds.h"
 #include "delivery.h"
-#include "rules.h"
+#include "record.h"
 #include "settings.h"
 
 typedef enum EntryState
@@ -188,37 +188,25 @@ fail(Delivery *delivery, Entry *entry, KafkaOutcome outcome, const char *error)
 			  TimestampTzPlusMilliseconds(now, (int64) settings_retry_interval_s * 1000));
 }
 
-/*
- * Hands an event to the producer. Headers: `id` as Debezium has it, and CloudEvents' binary mode.
- */
+/* Hands an event to the producer. */
 static void
 produce(Delivery *delivery, Entry *entry, const char *payload, Size payload_size)
 {
-	char key[MAXINT8LEN + 1];
-	char id[2 * (MAXINT8LEN + 1)];
+	RecordEvent event = {.order_id = entry->order_id,
+						 .order_version = entry->order_version,
+						 .event_type = entry->event_type,
+						 .payload = payload,
+						 .payload_size = payload_size};
+	EventRecord record;
+	KafkaOutcome outcome = KAFKA_REFUSED;
 	const char *error;
-	const char *type = rules_event_type_name(entry->event_type);
-	KafkaHeader headers[] = {
-		{"id", id},
-		{"type", type},
-		{"ce_specversion", "1.0"},
-		{"ce_id", id},
-		{"ce_source", delivery->channel->database},
-		{"ce_type", type},
-		{"content-type", "application/protobuf"},
-	};
-	KafkaRecord record = {.topic = settings_topic,
-						  .key = key,
-						  .payload = payload,
-						  .payload_size = payload_size,
-						  .headers = headers,
-						  .header_count = lengthof(headers)};
-	KafkaOutcome outcome;
 
-	snprintf(key, sizeof(key), INT64_FORMAT, entry->order_id);
-	snprintf(id, sizeof(id), "%s.%d", key, entry->order_version);
 	entry->state = ENTRY_IN_FLIGHT;
-	outcome = kafka_produce(delivery->kafka, &record, entry, &error);
+	if (record_set(&record, settings_topic, delivery->channel->database, &event, &error))
+	{
+		outcome = kafka_produce(delivery->kafka, &record.record, entry, &error);
+		record_release(&record);
+	}
 	if (outcome == KAFKA_DELIVERED)
 		delivery->in_flight_count++;
 	else

@@ -19,6 +19,7 @@
 #include "bounds.h"
 #include "cancellation.h"
 #include "compat.h"
+#include "event_json.h"
 #include "execution.h"
 #include "resolution.h"
 #include "settlement.h"
@@ -31,6 +32,7 @@ PG_FUNCTION_INFO_V1(functions_settle_orders);
 PG_FUNCTION_INFO_V1(functions_cancel_orders);
 PG_FUNCTION_INFO_V1(functions_claim_unsettled);
 PG_FUNCTION_INFO_V1(functions_record_hold);
+PG_FUNCTION_INFO_V1(functions_event_json);
 
 /* Columns of the result rows; the widest has those of receive_orders(). */
 #define SINGLE_COLUMNS 7
@@ -450,4 +452,21 @@ functions_record_hold(PG_FUNCTION_ARGS)
 	return_holds(fcinfo, outcomes, count);
 	finish();
 	return (Datum) 0;
+}
+
+Datum
+functions_event_json(PG_FUNCTION_ARGS)
+{
+	bytea *payload = PG_GETARG_BYTEA_PP(0);
+	Event event;
+	EventTexts texts;
+	StringInfoData json;
+
+	if (!event_decode((const uint8_t *) VARDATA_ANY(payload), VARSIZE_ANY_EXHDR(payload), &event,
+					  &texts))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
+						errmsg("the payload is not an OrderEvent")));
+	initStringInfo(&json);
+	event_json_append(&json, &event);
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(json.data, json.len));
 }

@@ -135,7 +135,7 @@ COMMENT ON TABLE order_service.outbox IS 'Events, written with the change they t
 COMMENT ON COLUMN order_service.outbox.event_id IS '(timeline - 1) << 44 | event_id_seq; rises with order_version';
 COMMENT ON COLUMN order_service.outbox.previous_event_id IS
     'The event before it of the same order, which must reach Kafka first; 0 for the first';
-COMMENT ON COLUMN order_service.outbox.order_id IS 'Key of the Kafka record';
+COMMENT ON COLUMN order_service.outbox.order_id IS 'The order; key of the Kafka record unless order_service.event_key says otherwise';
 COMMENT ON COLUMN order_service.outbox.account_id IS 'Owner of the order';
 COMMENT ON COLUMN order_service.outbox.created_at IS 'Start of the transaction that made the change';
 COMMENT ON COLUMN order_service.outbox.next_attempt_at IS 'Not to be tried before this; NULL: at once';
@@ -248,6 +248,11 @@ COMMENT ON FUNCTION order_service.reason_name(smallint) IS 'Name of a reason; NU
 CREATE FUNCTION order_service.reason_message(p_code smallint) RETURNS text
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'names_reason_message';
 COMMENT ON FUNCTION order_service.reason_message(smallint) IS 'A reason in one line; NULL for a code without a name';
+
+CREATE FUNCTION order_service.event_json(p_payload bytea) RETURNS json
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'functions_event_json';
+COMMENT ON FUNCTION order_service.event_json(bytea) IS
+    'The payload of an event as JSON, as it is published with order_service.event_format = json. Errors: 22P03 not an event';
 
 CREATE VIEW order_service.order_detail AS
 SELECT o.order_id, o.account_id, o.symbol, order_service.side_name(o.side) AS side,

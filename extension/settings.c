@@ -21,6 +21,9 @@ bool settings_publishing = true;
 char *settings_kafka_brokers = NULL;
 char *settings_kafka_options = NULL;
 char *settings_topic = NULL;
+int settings_event_format = SETTINGS_FORMAT_PROTOBUF;
+int settings_event_key = SETTINGS_KEY_ORDER_ID;
+int settings_event_headers = SETTINGS_HEADERS_CLOUDEVENTS;
 int settings_in_flight_max = IN_FLIGHT_DEFAULT;
 int settings_mark_batch = MARK_BATCH_DEFAULT;
 int settings_flush_interval_ms = FLUSH_INTERVAL_MS_DEFAULT;
@@ -29,6 +32,25 @@ int settings_retry_interval_s = RETRY_INTERVAL_S_DEFAULT;
 int settings_outbox_retention_s = OUTBOX_RETENTION_S_DEFAULT;
 int settings_idempotency_retention_s = KEY_RETENTION_S_DEFAULT;
 int settings_received_timeout_ms = RECEIVED_TIMEOUT_MS_DEFAULT;
+
+static const struct config_enum_entry formats[] = {
+	{"protobuf", SETTINGS_FORMAT_PROTOBUF, false},
+	{"json", SETTINGS_FORMAT_JSON, false},
+	{NULL, 0, false},
+};
+
+static const struct config_enum_entry keys[] = {
+	{"order_id", SETTINGS_KEY_ORDER_ID, false},
+	{"account_id", SETTINGS_KEY_ACCOUNT_ID, false},
+	{NULL, 0, false},
+};
+
+static const struct config_enum_entry headers[] = {
+	{"none", SETTINGS_HEADERS_NONE, false},
+	{"basic", SETTINGS_HEADERS_BASIC, false},
+	{"cloudevents", SETTINGS_HEADERS_CLOUDEVENTS, false},
+	{NULL, 0, false},
+};
 
 static void
 define_text(const char *name, const char *description, char **variable, const char *default_value,
@@ -44,6 +66,14 @@ define_number(const char *name, const char *description, int *variable, int defa
 {
 	DefineCustomIntVariable(name, description, NULL, variable, default_value, minimum, maximum,
 							context, unit, NULL, NULL, NULL);
+}
+
+static void
+define_choice(const char *name, const char *description, int *variable, int default_value,
+			  const struct config_enum_entry *choices)
+{
+	DefineCustomEnumVariable(name, description, NULL, variable, default_value, choices, PGC_SIGHUP,
+							 GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 }
 
 static void
@@ -73,8 +103,6 @@ define_for_publisher(void)
 							   "More librdkafka properties, as name=value separated by spaces.",
 							   NULL, &settings_kafka_options, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY,
 							   NULL, NULL, NULL);
-	define_text("order_service.topic", "Topic of the events.", &settings_topic, "order.events",
-				PGC_SIGHUP);
 	define_number("order_service.in_flight_max",
 				  "Events produced and not yet acknowledged, at most.", &settings_in_flight_max,
 				  IN_FLIGHT_DEFAULT, IN_FLIGHT_MIN, IN_FLIGHT_MAX, PGC_SIGHUP, 0);
@@ -99,11 +127,28 @@ define_for_publisher(void)
 				  INT_MAX, PGC_SIGHUP, GUC_UNIT_S);
 }
 
+/* What a record looks like counts when it is produced, not when its event was written. */
+static void
+define_for_records(void)
+{
+	define_text("order_service.topic", "Topic of the events.", &settings_topic, "order.events",
+				PGC_SIGHUP);
+	define_choice("order_service.event_format", "Form of the events in Kafka: protobuf or json.",
+				  &settings_event_format, SETTINGS_FORMAT_PROTOBUF, formats);
+	define_choice("order_service.event_key",
+				  "Key of the records, which decides their partition: order_id or account_id.",
+				  &settings_event_key, SETTINGS_KEY_ORDER_ID, keys);
+	define_choice("order_service.event_headers",
+				  "Headers of the records: none, basic (id, type, content-type) or cloudevents.",
+				  &settings_event_headers, SETTINGS_HEADERS_CLOUDEVENTS, headers);
+}
+
 void
 settings_define(void)
 {
 	define_for_server_start();
 	define_for_publisher();
+	define_for_records();
 	define_number("order_service.idempotency_retention",
 				  "How long an idempotency key stays in use.", &settings_idempotency_retention_s,
 				  KEY_RETENTION_S_DEFAULT, KEY_RETENTION_S_MIN, INT_MAX, PGC_SUSET, GUC_UNIT_S);

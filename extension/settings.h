@@ -7,6 +7,26 @@
 
 #include "postgres.h"
 
+/* What a record of an event looks like. */
+typedef enum SettingsFormat
+{
+	SETTINGS_FORMAT_PROTOBUF,
+	SETTINGS_FORMAT_JSON,
+} SettingsFormat;
+
+typedef enum SettingsKey
+{
+	SETTINGS_KEY_ORDER_ID,
+	SETTINGS_KEY_ACCOUNT_ID,
+} SettingsKey;
+
+typedef enum SettingsHeaders
+{
+	SETTINGS_HEADERS_NONE,
+	SETTINGS_HEADERS_BASIC, /* id, type, content-type */
+	SETTINGS_HEADERS_CLOUDEVENTS,
+} SettingsHeaders;
+
 /* Set at server start only; "" and 0 where the library was not preloaded. */
 extern char *settings_databases; /* comma-separated list */
 extern int settings_ring_kb;
@@ -16,6 +36,9 @@ extern bool settings_publishing;
 extern char *settings_kafka_brokers;
 extern char *settings_kafka_options; /* "name=value ..." for librdkafka */
 extern char *settings_topic;
+extern int settings_event_format;  /* SettingsFormat */
+extern int settings_event_key;     /* SettingsKey */
+extern int settings_event_headers; /* SettingsHeaders */
 extern int settings_in_flight_max;
 extern int settings_mark_batch;
 extern int settings_flush_interval_ms;

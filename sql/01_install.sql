@@ -20,7 +20,7 @@ SELECT views_are('order_service', ARRAY['order_detail', 'outbox_detail', 'outbox
     'these are the views');
 SELECT sequences_are('order_service', ARRAY['event_id_seq', 'order_id_seq'], 'these are the sequences');
 SELECT functions_are('order_service', ARRAY['apply_execution', 'cancel_order', 'cancel_orders', 'claim_unsettled',
-    'close_session', 'event_type_name', 'execution_type_name', 'find_order', 'find_session', 'get_order',
+    'close_session', 'event_json', 'event_type_name', 'execution_type_name', 'find_order', 'find_session', 'get_order',
     'grant_proxy', 'hold_name', 'list_orders', 'open_session', 'order_type_name', 'outbox_status_name',
     'place_order', 'preloaded', 'prune_idempotency_keys', 'prune_sessions', 'publisher_stats', 'reason_message',
     'reason_name', 'receive_orders', 'record_hold', 'refuse', 'settle_orders', 'side_name', 'status_name',

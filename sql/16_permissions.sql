@@ -2,7 +2,7 @@
 -- Who may do what: a role of order-proxy's, a role that was granted nothing, and one that may only use the schema.
 BEGIN;
 \i sql/setup/fixture.sql
-SELECT plan(156);
+SELECT plan(160);
 
 CREATE ROLE regress_proxy;
 CREATE ROLE regress_nobody;
@@ -27,7 +27,7 @@ $$;
 CREATE TABLE functions AS
 SELECT oid, proname, format('SELECT order_service.%I(%s)', proname, (
         -- A call of a strict function with NULL would be none.
-        SELECT string_agg(CASE type WHEN 'smallint'::regtype THEN '1::smallint'
+        SELECT string_agg(CASE type WHEN 'smallint'::regtype THEN '1::smallint' WHEN 'bytea'::regtype THEN '''''::bytea'
                                ELSE 'NULL::' || format_type(type, NULL) END, ', ' ORDER BY position)
         FROM unnest(proargtypes) WITH ORDINALITY AS a (type, position))) AS call,
     proname IN ('receive_orders', 'settle_orders', 'cancel_orders', 'claim_unsettled', 'record_hold', 'get_order',

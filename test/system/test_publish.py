@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections import namedtuple
+from urllib.parse import quote
 
 import ledger
 import psycopg
@@ -66,8 +67,9 @@ def records_of(system, read_topic):
 
     def select(order_ids, database="orders"):
         keys = {str(order_id) for order_id in order_ids}
+        source = quote(database, safe="")
         found = read_topic(system.topic)
-        return [record for record in found if record.key in keys and record.header("ce_source") == database]
+        return [record for record in found if record.key in keys and record.header("ce_source") == source]
 
     return select
 

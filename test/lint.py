@@ -210,7 +210,7 @@ def foreign_header(tree: Tree, source: Source, include: Include, seen: set[str])
 
 # The header of a library, by the end of its path, and the files that may include it.
 FOREIGN = {
-    "rdkafka.h": "extension/kafka.c",
+    "rdkafka.h": "extension/kafka.c extension/verdict.c",
     "nghttp2.h": "proxy/net/http2.c proxy/net/grpc.c",
     "libpq-fe.h": "proxy/net/pg_*",
     "event2/dns.h": "proxy/net/dns.c",

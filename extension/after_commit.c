@@ -113,6 +113,14 @@ after_commit_add(Oid outbox, const HintEvent *event, const void *payload)
 	collection->event_count++;
 }
 
+void
+after_commit_request_catch_up(Oid outbox)
+{
+	if (collection == NULL)
+		collection = start_collection(outbox);
+	collection->is_incomplete = true;
+}
+
 /* Runs after the commit: no allocation, no wait, no error. */
 static void
 send_hints(const Collection *collected)

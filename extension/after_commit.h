@@ -44,4 +44,10 @@ extern void after_commit_init(void);
  */
 extern void after_commit_add(Oid outbox, const HintEvent *event, const void *payload);
 
+/*
+ * Has the publisher read the table when the running transaction has committed: some of its changes
+ * have no hint.
+ */
+extern void after_commit_request_catch_up(Oid outbox);
+
 #endif /* AFTER_COMMIT_H */

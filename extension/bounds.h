@@ -91,6 +91,19 @@
 /* Between two attempts at an event that failed by its own fault. */
 #define RETRY_INTERVAL_S_DEFAULT 60
 
+/* Attempts before it is FAILED; the column counts them as smallint. */
+#define MAX_ATTEMPTS_DEFAULT 3
+#define MAX_ATTEMPTS_MAX 1000
+
+/* Dead letters: from which age on, how often they are looked for, rows of one look. */
+#define DLQ_AFTER_S_DEFAULT 3600
+#define DLQ_INTERVAL_S_DEFAULT 300
+#define DLQ_INTERVAL_S_MAX 86400
+#define DEAD_LETTER_ROWS 100
+
+/* Parked orders released by one statement. */
+#define PARKED_BATCH 1000
+
 /* How often the table is asked for what no hint told of. */
 #define SAFETY_PASS_S_DEFAULT 300
 #define SAFETY_PASS_S_MIN 1

@@ -16,10 +16,17 @@
  *			An entry stays until its row is marked, because until then the table still shows it as
  *			READY.
  *
+ *			A broker refuses a batch as a whole, so an event that was refused in company may not be
+ *			the one to blame. It becomes a suspect: it is tried again alone, and only what is said
+ *			of it then is counted. Alone goes, too, what has failed before. The others go on
+ *			together meanwhile.
+ *
  * FAILURE	What is in hand when the process dies is READY in the table, and is published by the
  *			next process; what was acknowledged but not marked is then published twice.
  *
- * LIMITS	settings_in_flight_max entries.
+ * LIMITS	settings_in_flight_max entries. Events that go alone take a round trip each: where the
+ *			topic's max.message.bytes is smaller than the producer's batch.size, whole batches of
+ *			sound events come to that under load.
  */
 #include "postgres.h"
 
@@ -49,15 +56,15 @@ typedef struct Entry
 	int64 previous_event_id;
 	TimestampTz committed_at;
 	TimestampTz acknowledged_at;
+	KafkaTicket ticket; /* while IN_FLIGHT */
 	EntryState state;
-	KafkaOutcome outcome; /* while in the list of reports */
-	const char *error;    /* likewise; static */
+	KafkaLane lane;
 	int32 order_version;
 	int16 event_type;
 	char *payload; /* while WAITING, our copy */
 	Size payload_size;
 	struct Entry *successor; /* WAITING for this one */
-	dlist_node node;         /* in reports or acknowledged */
+	dlist_node node;         /* in acknowledged */
 } Entry;
 
 typedef struct FailureNode
@@ -71,8 +78,10 @@ struct Delivery
 	MemoryContext context;
 	Channel *channel;
 	Gaps *gaps;
+	const Parked *parked;
 	Kafka *kafka;
 	HTAB *entries;
+	HTAB *suspects;     /* ids of events to be tried alone */
 	dlist_head reports; /* entries the producer has reported on since the last poll */
 	dlist_head acknowledged;
 	dlist_head failures;
@@ -83,42 +92,28 @@ struct Delivery
 	TimestampTz backoff_until;
 };
 
-/* Within librdkafka's frames: links the entry into a list, nothing that can fail. */
-static void
-on_report(void *record, KafkaOutcome outcome, const char *error, void *context)
-{
-	Entry *entry = record;
-	Delivery *delivery = context;
-
-	entry->outcome = outcome;
-	entry->error = error;
-	dlist_push_tail(&delivery->reports, &entry->node);
-}
-
 Delivery *
-delivery_new(Channel *channel, Gaps *gaps, const char *brokers, const char *options)
+delivery_new(Channel *channel, Gaps *gaps, const Parked *parked, Kafka *kafka)
 {
 	Delivery *delivery = palloc0(sizeof(Delivery));
-	HASHCTL control = {
+	HASHCTL entries = {
 		.keysize = sizeof(int64), .entrysize = sizeof(Entry), .hcxt = CurrentMemoryContext};
+	HASHCTL suspects = {
+		.keysize = sizeof(int64), .entrysize = sizeof(int64), .hcxt = CurrentMemoryContext};
 
 	delivery->context = CurrentMemoryContext;
 	delivery->channel = channel;
 	delivery->gaps = gaps;
-	delivery->entries = hash_create("order_service events in hand", 1024, &control,
+	delivery->parked = parked;
+	delivery->kafka = kafka;
+	delivery->entries = hash_create("order_service events in hand", 1024, &entries,
 									HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	delivery->suspects =
+		hash_create("order_service suspects", 64, &suspects, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	dlist_init(&delivery->reports);
 	dlist_init(&delivery->acknowledged);
 	dlist_init(&delivery->failures);
-	delivery->kafka = kafka_open(brokers, options, on_report, delivery);
-	kafka_prepare(delivery->kafka, settings_topic);
 	return delivery;
-}
-
-const Kafka *
-delivery_kafka(const Delivery *delivery)
-{
-	return delivery->kafka;
 }
 
 static Entry *
@@ -167,25 +162,44 @@ back_off(Delivery *delivery, TimestampTz now)
 	return delivery->backoff_until;
 }
 
+static bool
+is_suspect(const Delivery *delivery, int64 event_id)
+{
+	return hash_search(delivery->suspects, &event_id, HASH_FIND, NULL) != NULL;
+}
+
+/* |is_blamed|: the event's own fault for sure. */
 static void
-fail(Delivery *delivery, Entry *entry, KafkaOutcome outcome, const char *error)
+fail(Delivery *delivery, Entry *entry, bool is_blamed, const char *error)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	FailureNode *node;
 
-	shared_set_error(delivery->channel, error);
-	if (outcome == KAFKA_NOT_DELIVERED)
+	pg_atomic_fetch_add_u64(&delivery->channel->counters.refused, 1);
+	if (!is_blamed)
 	{
-		give_back(delivery, entry, back_off(delivery, now));
+		(void) hash_search(delivery->suspects, &entry->event_id, HASH_ENTER, NULL);
+		give_back(delivery, entry, now);
 		return;
 	}
-	pg_atomic_fetch_add_u64(&delivery->channel->counters.failed, 1);
+	(void) hash_search(delivery->suspects, &entry->event_id, HASH_REMOVE, NULL);
 	node = MemoryContextAllocZero(delivery->context, sizeof(FailureNode));
-	node->failure.event_id = entry->event_id;
-	node->failure.error = error;
+	node->failure =
+		(DeliveryFailure){.event_id = entry->event_id, .order_id = entry->order_id, .error = error};
 	dlist_push_tail(&delivery->failures, &node->node);
 	give_back(delivery, entry,
 			  TimestampTzPlusMilliseconds(now, (int64) settings_retry_interval_s * 1000));
+}
+
+static void
+not_delivered(Delivery *delivery, Entry *entry, Verdict verdict, const char *error)
+{
+	shared_set_error(delivery->channel, error);
+	if (verdict == VERDICT_OUTAGE)
+		give_back(delivery, entry, back_off(delivery, GetCurrentTimestamp()));
+	else
+		fail(delivery, entry, verdict == VERDICT_TOPIC_REFUSED || entry->lane == KAFKA_ALONE,
+			 error);
 }
 
 /* Hands an event to the producer. */
@@ -198,19 +212,23 @@ produce(Delivery *delivery, Entry *entry, const char *payload, Size payload_size
 						 .payload = payload,
 						 .payload_size = payload_size};
 	EventRecord record;
-	KafkaOutcome outcome = KAFKA_REFUSED;
+	Verdict verdict;
 	const char *error;
 
-	entry->state = ENTRY_IN_FLIGHT;
-	if (record_set(&record, settings_topic, delivery->channel->database, &event, &error))
+	if (!record_set(&record, settings_topic, delivery->channel->database, &event, &error))
 	{
-		outcome = kafka_produce(delivery->kafka, &record.record, entry, &error);
-		record_release(&record);
+		shared_set_error(delivery->channel, error);
+		fail(delivery, entry, true, error);
+		return;
 	}
-	if (outcome == KAFKA_DELIVERED)
+	entry->state = ENTRY_IN_FLIGHT;
+	entry->ticket.reports = &delivery->reports;
+	verdict = kafka_produce(delivery->kafka, &record.record, entry->lane, &entry->ticket, &error);
+	record_release(&record);
+	if (verdict == VERDICT_DELIVERED)
 		delivery->in_flight_count++;
 	else
-		fail(delivery, entry, outcome, error);
+		not_delivered(delivery, entry, verdict, error);
 }
 
 static void
@@ -236,6 +254,8 @@ add_entry(Delivery *delivery, const DeliveryEvent *event)
 	entry->order_version = event->order_version;
 	entry->event_type = event->event_type;
 	entry->committed_at = event->committed_at;
+	if (event->attempts > 0 || is_suspect(delivery, event->event_id))
+		entry->lane = KAFKA_ALONE;
 	return entry;
 }
 
@@ -248,6 +268,11 @@ delivery_offer(Delivery *delivery, const DeliveryEvent *event, uint64 horizon)
 	if (find_entry(delivery, event->event_id) != NULL ||
 		!gaps_contain(delivery->gaps, event->event_id))
 		return DELIVERY_KNOWN;
+	if (parked_holds(delivery->parked, event->order_id, event->event_id))
+	{
+		gaps_take(delivery->gaps, event->event_id, horizon);
+		return DELIVERY_PARKED;
+	}
 	if (event->previous_event_id != 0)
 	{
 		predecessor = find_entry(delivery, event->previous_event_id);
@@ -284,6 +309,7 @@ acknowledge(Delivery *delivery, Entry *entry)
 	entry->state = ENTRY_ACKNOWLEDGED;
 	entry->acknowledged_at = GetCurrentTimestamp();
 	entry->successor = NULL;
+	(void) hash_search(delivery->suspects, &entry->event_id, HASH_REMOVE, NULL);
 	dlist_push_tail(&delivery->acknowledged, &entry->node);
 	delivery->acknowledged_count++;
 	count_latency(delivery, entry);
@@ -304,13 +330,13 @@ delivery_poll(Delivery *delivery)
 	kafka_poll(delivery->kafka);
 	while (!dlist_is_empty(&delivery->reports))
 	{
-		Entry *entry = dlist_container(Entry, node, dlist_pop_head_node(&delivery->reports));
+		Entry *entry = dlist_container(Entry, ticket.node, dlist_pop_head_node(&delivery->reports));
 
 		delivery->in_flight_count--;
-		if (entry->outcome == KAFKA_DELIVERED)
+		if (entry->ticket.verdict == VERDICT_DELIVERED)
 			acknowledge(delivery, entry);
 		else
-			fail(delivery, entry, entry->outcome, entry->error);
+			not_delivered(delivery, entry, entry->ticket.verdict, entry->ticket.error);
 	}
 }
 

@@ -15,6 +15,7 @@
 
 #include "gaps.h"
 #include "kafka.h"
+#include "parked.h"
 #include "shared.h"
 
 typedef struct Delivery Delivery;
@@ -27,6 +28,7 @@ typedef struct DeliveryEvent
 	int64 order_id;
 	int32 order_version;
 	int16 event_type;
+	int16 attempts; /* that failed by its own fault */
 	const char *payload;
 	Size payload_size;
 	TimestampTz committed_at; /* 0 where not known */
@@ -37,6 +39,7 @@ typedef enum DeliveryResult
 	DELIVERY_TAKEN,    /* in hand now */
 	DELIVERY_KNOWN,    /* was in hand or finished already */
 	DELIVERY_DEFERRED, /* its predecessor is neither in hand nor finished; it stays a gap */
+	DELIVERY_PARKED,   /* an event of its order is parked, and it with that (parked.h) */
 	DELIVERY_FULL,     /* settings_in_flight_max events are in hand */
 } DeliveryResult;
 
@@ -44,18 +47,15 @@ typedef enum DeliveryResult
 typedef struct DeliveryFailure
 {
 	int64 event_id;
+	int64 order_id;
 	const char *error; /* static */
 } DeliveryFailure;
 
 /*
- * Starts with nothing in hand, in the current memory context. |gaps| stays the caller's; taking an
+ * Starts with nothing in hand, in the current memory context. All four stay the caller's; taking an
  * event closes its gap, giving one back opens it again.
  */
-extern Delivery *delivery_new(Channel *channel, Gaps *gaps, const char *brokers,
-							  const char *options);
-
-/* The producer, to ask for its state; the caller polls through delivery_poll() only. */
-extern const Kafka *delivery_kafka(const Delivery *delivery);
+extern Delivery *delivery_new(Channel *channel, Gaps *gaps, const Parked *parked, Kafka *kafka);
 
 /*
  * Takes an event in hand, if that is possible now. |horizon| is for the gap it may leave behind

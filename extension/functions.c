@@ -15,12 +15,14 @@
 #include "utils/timestamp.h"
 
 #include "admission.h"
+#include "after_commit.h"
 #include "arguments.h"
 #include "bounds.h"
 #include "cancellation.h"
 #include "compat.h"
 #include "event_json.h"
 #include "execution.h"
+#include "outbox.h"
 #include "resolution.h"
 #include "settlement.h"
 
@@ -33,6 +35,7 @@ PG_FUNCTION_INFO_V1(functions_cancel_orders);
 PG_FUNCTION_INFO_V1(functions_claim_unsettled);
 PG_FUNCTION_INFO_V1(functions_record_hold);
 PG_FUNCTION_INFO_V1(functions_event_json);
+PG_FUNCTION_INFO_V1(functions_wake_publisher);
 
 /* Columns of the result rows; the widest has those of receive_orders(). */
 #define SINGLE_COLUMNS 7
@@ -469,4 +472,12 @@ functions_event_json(PG_FUNCTION_ARGS)
 	initStringInfo(&json);
 	event_json_append(&json, &event);
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(json.data, json.len));
+}
+
+Datum
+functions_wake_publisher(PG_FUNCTION_ARGS)
+{
+	(void) fcinfo;
+	after_commit_request_catch_up(outbox_relation());
+	PG_RETURN_VOID();
 }

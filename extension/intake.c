@@ -38,6 +38,7 @@ typedef struct HintReader
 struct Intake
 {
 	Channel *channel;
+	Parked *parked;
 	Delivery *delivery;
 	Gaps gaps;
 	HintReader hints;
@@ -55,6 +56,32 @@ start_eager_pass(Intake *intake)
 	intake->cursor = 0;
 }
 
+/*
+ * The events of parked orders that requeue() put back are undecided again. From the commit of this
+ * transaction on the saved low-water mark stands for them, until the publisher saves the next.
+ */
+static void
+take_requeued(Intake *intake)
+{
+	ParkedEvents events;
+	int count;
+
+	do
+	{
+		count = parked_take_requeued(intake->parked, &events);
+		if (events.count > 0)
+			outbox_lower_low_water(events.event_ids[0]);
+		for (int i = 0; i < events.count; i++)
+		{
+			Gap gap = {.from = events.event_ids[i], .to = events.event_ids[i] + 1};
+
+			/* What was committed a moment ago may not be seen yet; it comes by itself. */
+			if (gap.to <= intake->gaps.head)
+				gaps_put(&intake->gaps, &gap);
+		}
+	} while (count == PARKED_BATCH);
+}
+
 /* All ids handed out by now are to be looked up in the table, but for those that are known. */
 static void
 look_everywhere(Intake *intake)
@@ -63,6 +90,7 @@ look_everywhere(Intake *intake)
 
 	/* In this order: who took an id below |end| has a transaction id below the next one. */
 	gaps_extend(&intake->gaps, end, outbox_next_transaction());
+	take_requeued(intake);
 	start_eager_pass(intake);
 	intake->next_safety_pass =
 		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), (int64) settings_safety_pass_s * 1000);
@@ -85,12 +113,13 @@ take_record(Intake *intake)
 }
 
 Intake *
-intake_new(Channel *channel, Oid outbox, int64 low_water)
+intake_new(Channel *channel, Oid outbox, Parked *parked, int64 low_water)
 {
 	Intake *intake = palloc0(sizeof(Intake));
 
 	intake->channel = channel;
 	intake->outbox = outbox;
+	intake->parked = parked;
 	intake->hints.buffer_size =
 		Min(ring_record_max(channel->ring), COLLECT_BYTES_MAX + sizeof(HintHead));
 	intake->hints.buffer = palloc(intake->hints.buffer_size);
@@ -164,6 +193,7 @@ offer_hint(Intake *intake)
 			pg_atomic_fetch_add_u64(&intake->channel->counters.from_ring, 1);
 			break;
 		case DELIVERY_KNOWN:
+		case DELIVERY_PARKED:
 			break;
 	}
 	hints->position += HINT_EVENT_SIZE(hint->payload_size);
@@ -220,11 +250,15 @@ decide_row(Intake *intake, const OutboxRow *row, TimestampTz now)
 						   .order_id = row->order_id,
 						   .order_version = row->order_version,
 						   .event_type = row->event_type,
+						   .attempts = row->attempts,
 						   .payload = row->payload,
 						   .payload_size = row->payload_size};
 
 	if (row->status != OUTBOX_READY)
 	{
+		/* It is parked already, unless the table was loaded from elsewhere. */
+		if (row->status != OUTBOX_SENT)
+			parked_add(intake->parked, row->order_id, row->event_id);
 		gaps_close(&intake->gaps, row->event_id, row->event_id + 1);
 		return true;
 	}
@@ -245,6 +279,7 @@ decide_row(Intake *intake, const OutboxRow *row, TimestampTz now)
 			pg_atomic_fetch_add_u64(&intake->channel->counters.from_table, 1);
 			break;
 		case DELIVERY_KNOWN:
+		case DELIVERY_PARKED:
 			break;
 	}
 	return true;

@@ -11,15 +11,16 @@
 
 #include "delivery.h"
 #include "gaps.h"
+#include "parked.h"
 #include "shared.h"
 
 typedef struct Intake Intake;
 
 /*
  * Starts with everything from |low_water| up as one gap. Allocates in the current memory context;
- * to be called outside a transaction.
+ * to be called outside a transaction. |parked| stays the caller's.
  */
-extern Intake *intake_new(Channel *channel, Oid outbox, int64 low_water);
+extern Intake *intake_new(Channel *channel, Oid outbox, Parked *parked, int64 low_water);
 
 /* The gaps, for the delivery; and where events are offered to from now on. */
 extern Gaps *intake_gaps(Intake *intake);

@@ -13,6 +13,10 @@
  *			_exit(): handlers of other libraries (OpenSSL's) must not take away what running threads
  *			still use.
  *
+ *			A lane is a librdkafka producer of its own, as a broker's answer is about a batch and
+ *			only the producer's settings say what is in one. That for KAFKA_ALONE is opened when
+ *			the first record needs it.
+ *
  * THREADS	librdkafka's own threads block all signals and never call back: log lines go to the main
  *			queue (log.queue), and every callback runs within kafka_poll() on the caller's thread.
  */
@@ -37,10 +41,12 @@ typedef struct LogLine
 
 struct Kafka
 {
-	rd_kafka_t *handle;
-	KafkaReportCallback report;
-	void *context;
-	int read_end; /* of the pipe that librdkafka writes to when its queue is no longer empty */
+	rd_kafka_t *lanes[KAFKA_LANES]; /* NULL while not opened */
+	const char *brokers;
+	const char *options;
+	/* Of the pipe that librdkafka writes to when a queue of it is no longer empty. */
+	int read_end;
+	int write_end;
 	bool is_down;
 	bool is_fatal;
 	char error[ERROR_SIZE];
@@ -66,34 +72,27 @@ static const char *const default_properties[][2] = {
 	{"reconnect.backoff.max.ms", "2000"},
 };
 
+/* With several in flight, the broker would refuse what follows a refused one for its number. */
+static const char *const alone_properties[][2] = {
+	{"batch.num.messages", "1"},
+	{"max.in.flight.requests.per.connection", "1"},
+	{"linger.ms", "0"},
+	{"statistics.interval.ms", "0"},
+};
+
+/* Within librdkafka's frames: links the ticket into a list, nothing that can fail. */
 static void
 on_delivery(rd_kafka_t *handle, const rd_kafka_message_t *message, void *opaque)
 {
 	Kafka *kafka = opaque;
-	KafkaOutcome outcome;
+	KafkaTicket *ticket = message->_private;
 
 	(void) handle;
-	switch (message->err)
-	{
-		case RD_KAFKA_RESP_ERR_NO_ERROR:
-			kafka->is_down = false;
-			outcome = KAFKA_DELIVERED;
-			break;
-		case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
-		case RD_KAFKA_RESP_ERR_INVALID_MSG:
-		case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
-		case RD_KAFKA_RESP_ERR_INVALID_RECORD:
-		case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
-		case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
-			outcome = KAFKA_REFUSED;
-			break;
-		default:
-			outcome = KAFKA_NOT_DELIVERED;
-			break;
-	}
-	kafka->report(message->_private, outcome,
-				  outcome == KAFKA_DELIVERED ? NULL : rd_kafka_err2str(message->err),
-				  kafka->context);
+	ticket->verdict = verdict_of(message->err);
+	ticket->error = ticket->verdict == VERDICT_DELIVERED ? NULL : rd_kafka_err2str(message->err);
+	if (ticket->verdict == VERDICT_DELIVERED)
+		kafka->is_down = false;
+	dlist_push_tail(ticket->reports, &ticket->node);
 }
 
 static void
@@ -101,9 +100,9 @@ on_error(rd_kafka_t *handle, int error, const char *reason, void *opaque)
 {
 	Kafka *kafka = opaque;
 
-	(void) handle;
+	/* The other lane is idle most of the time, and its brokers may well hang up on it. */
 	if (error == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
-		kafka->is_down = true;
+		kafka->is_down |= handle == kafka->lanes[KAFKA_TOGETHER];
 	else if (error == RD_KAFKA_RESP_ERR__FATAL)
 	{
 		kafka->is_fatal = true;
@@ -173,18 +172,25 @@ set_options(rd_kafka_conf_t *properties, const char *options)
 	pfree(copy);
 }
 
+static void
+set_properties(rd_kafka_conf_t *properties, const char *const (*list)[2], int count)
+{
+	for (int i = 0; i < count; i++)
+		set_property(properties, list[i][0], list[i][1]);
+}
+
 static rd_kafka_conf_t *
-make_properties(Kafka *kafka, const char *brokers, const char *options)
+make_properties(Kafka *kafka, KafkaLane lane)
 {
 	rd_kafka_conf_t *properties = rd_kafka_conf_new();
 	char queue_max[16];
 
-	for (int i = 0; i < (int) lengthof(default_properties); i++)
-		set_property(properties, default_properties[i][0], default_properties[i][1]);
-	set_property(properties, "bootstrap.servers", brokers);
-	set_options(properties, options);
-	for (int i = 0; i < (int) lengthof(fixed_properties); i++)
-		set_property(properties, fixed_properties[i][0], fixed_properties[i][1]);
+	set_properties(properties, default_properties, lengthof(default_properties));
+	set_property(properties, "bootstrap.servers", kafka->brokers);
+	set_options(properties, kafka->options);
+	set_properties(properties, fixed_properties, lengthof(fixed_properties));
+	if (lane == KAFKA_ALONE)
+		set_properties(properties, alone_properties, lengthof(alone_properties));
 	/* The caller bounds what is in flight; the queue must never be the narrower one. */
 	snprintf(queue_max, sizeof(queue_max), "%d", IN_FLIGHT_MAX + 1);
 	set_property(properties, "queue.buffering.max.messages", queue_max);
@@ -196,43 +202,42 @@ make_properties(Kafka *kafka, const char *brokers, const char *options)
 	return properties;
 }
 
-/*
- * Lets librdkafka tell through a pipe that there is something to poll, so that a latch can be
- * waited on too.
- */
 static void
-open_descriptor(Kafka *kafka)
+open_lane(Kafka *kafka, KafkaLane lane)
 {
-	rd_kafka_queue_t *queue = rd_kafka_queue_get_main(kafka->handle);
-	int ends[2];
+	char error[ERROR_SIZE];
+	rd_kafka_conf_t *properties = make_properties(kafka, lane);
+	rd_kafka_t *handle = rd_kafka_new(RD_KAFKA_PRODUCER, properties, error, sizeof(error));
+	rd_kafka_queue_t *queue;
 
-	if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) == -1)
-		ereport(ERROR, (errcode_for_file_access(), errmsg("could not create a pipe: %m")));
-	kafka->read_end = ends[0];
-	rd_kafka_queue_io_event_enable(queue, ends[1], "k", 1);
+	if (handle == NULL)
+		ereport(ERROR, (errcode(ERRCODE_CONFIG_FILE_ERROR),
+						errmsg("could not create a Kafka producer: %s", error)));
+	kafka->lanes[lane] = handle;
+	/* NULL is the main queue, the one that kafka_poll() serves. */
+	(void) rd_kafka_set_log_queue(handle, NULL);
+	/* Tells through a pipe that there is something to poll, so that a latch can be waited on. */
+	queue = rd_kafka_queue_get_main(handle);
+	rd_kafka_queue_io_event_enable(queue, kafka->write_end, "k", 1);
 	rd_kafka_queue_destroy(queue);
 }
 
 Kafka *
-kafka_open(const char *brokers, const char *options, KafkaReportCallback report, void *context)
+kafka_open(const char *brokers, const char *options)
 {
 	Kafka *kafka = palloc0(sizeof(Kafka));
-	rd_kafka_conf_t *properties;
-	char error[ERROR_SIZE];
+	int ends[2];
 
 	/* librdkafka takes it, and waits for ever without a word. */
 	if (brokers[0] == '\0')
 		ereport(WARNING, (errmsg("no Kafka broker is named, so nothing is published")));
-	properties = make_properties(kafka, brokers, options);
-	kafka->report = report;
-	kafka->context = context;
-	kafka->handle = rd_kafka_new(RD_KAFKA_PRODUCER, properties, error, sizeof(error));
-	if (kafka->handle == NULL)
-		ereport(ERROR, (errcode(ERRCODE_CONFIG_FILE_ERROR),
-						errmsg("could not create a Kafka producer: %s", error)));
-	/* NULL is the main queue, the one that kafka_poll() serves. */
-	(void) rd_kafka_set_log_queue(kafka->handle, NULL);
-	open_descriptor(kafka);
+	if (pipe2(ends, O_NONBLOCK | O_CLOEXEC) == -1)
+		ereport(ERROR, (errcode_for_file_access(), errmsg("could not create a pipe: %m")));
+	kafka->read_end = ends[0];
+	kafka->write_end = ends[1];
+	kafka->brokers = brokers;
+	kafka->options = options;
+	open_lane(kafka, KAFKA_TOGETHER);
 	return kafka;
 }
 
@@ -240,7 +245,7 @@ void
 kafka_prepare(Kafka *kafka, const char *topic)
 {
 	/* The topic is known to the producer from now on; our reference to it is not needed. */
-	rd_kafka_topic_t *handle = rd_kafka_topic_new(kafka->handle, topic, NULL);
+	rd_kafka_topic_t *handle = rd_kafka_topic_new(kafka->lanes[KAFKA_TOGETHER], topic, NULL);
 
 	if (handle != NULL)
 		rd_kafka_topic_destroy(handle);
@@ -257,24 +262,28 @@ make_headers(const KafkaRecord *record)
 	return headers;
 }
 
-KafkaOutcome
-kafka_produce(Kafka *kafka, const KafkaRecord *record, void *reference, const char **error)
+Verdict
+kafka_produce(Kafka *kafka, const KafkaRecord *record, KafkaLane lane, KafkaTicket *ticket,
+			  const char **error)
 {
-	rd_kafka_headers_t *headers = make_headers(record);
+	rd_kafka_headers_t *headers;
 	rd_kafka_resp_err_t result;
 
-	Assert(reference != NULL);
+	Assert(ticket->reports != NULL);
+	if (kafka->lanes[lane] == NULL)
+		open_lane(kafka, lane);
+	headers = make_headers(record);
 	result = rd_kafka_producev(
-		kafka->handle, RD_KAFKA_V_TOPIC(record->topic), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-		RD_KAFKA_V_KEY(record->key, strlen(record->key)),
+		kafka->lanes[lane], RD_KAFKA_V_TOPIC(record->topic),
+		RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(record->key, strlen(record->key)),
 		RD_KAFKA_V_VALUE(unconstify(char *, record->payload), record->payload_size),
-		RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(reference), RD_KAFKA_V_END);
+		RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(ticket), RD_KAFKA_V_END);
 	if (result == RD_KAFKA_RESP_ERR_NO_ERROR)
-		return KAFKA_DELIVERED;
+		return VERDICT_DELIVERED;
 	/* Only on success do the headers belong to the library. */
 	rd_kafka_headers_destroy(headers);
 	*error = rd_kafka_err2str(result);
-	return result == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE ? KAFKA_REFUSED : KAFKA_NOT_DELIVERED;
+	return verdict_of(result);
 }
 
 static void
@@ -286,21 +295,32 @@ write_log(Kafka *kafka)
 	kafka->log_count = 0;
 }
 
+static void
+poll_lane(rd_kafka_t *handle)
+{
+	int events = 0;
+	int served;
+
+	do
+	{
+		served = rd_kafka_poll(handle, 0);
+		events += served;
+	} while (served > 0 && events < POLL_EVENTS_MAX);
+}
+
 void
 kafka_poll(Kafka *kafka)
 {
 	char drained[64];
-	int events = 0;
-	int served;
 
 	/* Emptied first: what arrives while the queue is served writes to the pipe again. */
 	while (read(kafka->read_end, drained, sizeof(drained)) > 0)
 		continue;
-	do
+	for (int i = 0; i < KAFKA_LANES; i++)
 	{
-		served = rd_kafka_poll(kafka->handle, 0);
-		events += served;
-	} while (served > 0 && events < POLL_EVENTS_MAX);
+		if (kafka->lanes[i] != NULL)
+			poll_lane(kafka->lanes[i]);
+	}
 	write_log(kafka);
 }
 

@@ -10,22 +10,32 @@
 
 #include "postgres.h"
 
+#include "lib/ilist.h"
+
+#include "verdict.h"
+
 typedef struct Kafka Kafka;
 
-typedef enum KafkaOutcome
+/* How a record travels. */
+typedef enum KafkaLane
 {
-	KAFKA_DELIVERED,     /* all in-sync replicas have it */
-	KAFKA_NOT_DELIVERED, /* not for a fault of its own: try again */
-	KAFKA_REFUSED,       /* the record itself cannot be accepted: too large, not allowed, ... */
-} KafkaOutcome;
+	KAFKA_TOGETHER, /* in a batch with others, which the broker accepts or refuses as a whole */
+	KAFKA_ALONE,    /* one at a time: slow, but what is reported was said of this record */
+} KafkaLane;
+
+#define KAFKA_LANES 2
 
 /*
- * Tells what became of a record. |record| is what kafka_produce() was given. Called within
- * kafka_poll(), through frames of a foreign library: it must not raise an error, so it must not
- * allocate. |error| is static, NULL for KAFKA_DELIVERED.
+ * What becomes of one record. The caller embeds it in what it keeps of the record, sets |reports|,
+ * and leaves both in place until the report is there.
  */
-typedef void (*KafkaReportCallback)(void *record, KafkaOutcome outcome, const char *error,
-									void *context);
+typedef struct KafkaTicket
+{
+	dlist_head *reports; /* where kafka_poll() puts this ticket at the end */
+	dlist_node node;     /* in that list */
+	Verdict verdict;     /* once it is there */
+	const char *error;   /* likewise; static, NULL for VERDICT_DELIVERED */
+} KafkaTicket;
 
 typedef struct KafkaHeader
 {
@@ -46,10 +56,10 @@ typedef struct KafkaRecord
 /*
  * Opens a producer: idempotent, acknowledged by all in-sync replicas, partitioned by key as Java
  * clients do, without a time limit of its own. |options| are further librdkafka properties,
- * "name=value" separated by spaces. ERROR when a property is not accepted.
+ * "name=value" separated by spaces. Both texts stay the caller's. ERROR when a property is not
+ * accepted.
  */
-extern Kafka *kafka_open(const char *brokers, const char *options, KafkaReportCallback report,
-						 void *context);
+extern Kafka *kafka_open(const char *brokers, const char *options);
 
 /*
  * Lets the producer look up a topic before the first record for it, which would else wait for that
@@ -58,13 +68,16 @@ extern Kafka *kafka_open(const char *brokers, const char *options, KafkaReportCa
 extern void kafka_prepare(Kafka *kafka, const char *topic);
 
 /*
- * Hands a record over; everything is copied. KAFKA_DELIVERED means only that it was taken and a
- * report will follow; for the other outcomes no report follows and |error| says why, statically.
+ * Hands a record over; everything but the ticket is copied. VERDICT_DELIVERED means only that it
+ * was taken and that a report will follow; for any other verdict no report follows and |error| says
+ * why, statically. Records keep their order within a lane, not across.
  */
-extern KafkaOutcome kafka_produce(Kafka *kafka, const KafkaRecord *record, void *reference,
-								  const char **error);
+extern Verdict kafka_produce(Kafka *kafka, const KafkaRecord *record, KafkaLane lane,
+							 KafkaTicket *ticket, const char **error);
 
-/* Delivers what has arrived: reports to the callback, log lines to the server log. Never waits. */
+/*
+ * Delivers what has arrived: tickets to their lists, log lines to the server log. Never waits.
+ */
 extern void kafka_poll(Kafka *kafka);
 
 /* A descriptor that becomes readable when kafka_poll() has something to do. */

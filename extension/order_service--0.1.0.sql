@@ -148,6 +148,20 @@ COMMENT ON COLUMN order_service.outbox.retry_count IS 'Attempts that failed by t
 COMMENT ON COLUMN order_service.outbox.payload IS 'Protobuf order_service.v1.OrderEvent';
 COMMENT ON COLUMN order_service.outbox.last_error IS 'What the last failed attempt said';
 
+CREATE TABLE order_service.parked_order (
+    order_id bigint PRIMARY KEY,
+    event_id bigint NOT NULL,
+    parked_at timestamptz NOT NULL,
+    is_requeued boolean NOT NULL DEFAULT false
+);
+COMMENT ON TABLE order_service.parked_order IS
+    'Orders with an event that Kafka refused for good: it and all later ones of the order wait for requeue()';
+COMMENT ON COLUMN order_service.parked_order.order_id IS 'The order';
+COMMENT ON COLUMN order_service.parked_order.event_id IS 'The event that is FAILED or DLQ';
+COMMENT ON COLUMN order_service.parked_order.parked_at IS 'When the event became FAILED';
+COMMENT ON COLUMN order_service.parked_order.is_requeued IS
+    'True from requeue() until the publisher has taken the order up again and deletes the row';
+
 CREATE TABLE order_service.execution (
     execution_id text COLLATE "C" PRIMARY KEY CHECK (octet_length(execution_id) BETWEEN 1 AND 128),
     order_id bigint NOT NULL,
@@ -212,6 +226,7 @@ SELECT pg_catalog.pg_extension_config_dump('order_service.orders', '');
 SELECT pg_catalog.pg_extension_config_dump('order_service.idempotency_key', '');
 SELECT pg_catalog.pg_extension_config_dump('order_service.event_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('order_service.outbox', '');
+SELECT pg_catalog.pg_extension_config_dump('order_service.parked_order', '');
 SELECT pg_catalog.pg_extension_config_dump('order_service.execution', '');
 SELECT pg_catalog.pg_extension_config_dump('order_service.hold_debt', '');
 SELECT pg_catalog.pg_extension_config_dump('order_service.session', '');
@@ -271,6 +286,18 @@ SELECT b.event_id, b.order_id, b.order_version, order_service.event_type_name(b.
        b.next_attempt_at, b.last_error
 FROM order_service.outbox b;
 COMMENT ON VIEW order_service.outbox_detail IS 'outbox with names instead of codes, without the payload';
+
+CREATE VIEW order_service.dlq AS
+SELECT b.event_id, b.order_id, b.order_version, order_service.event_type_name(b.event_type) AS event_type,
+       order_service.outbox_status_name(b.status) AS status, b.retry_count AS attempts, b.last_error AS error,
+       b.created_at, now() - b.created_at AS age, p.parked_at AS failed_at, now() - p.parked_at AS failed_age,
+       o.order_version - b.order_version AS waiting
+FROM order_service.parked_order p
+JOIN order_service.outbox b ON b.event_id = p.event_id
+JOIN order_service.orders o ON o.order_id = p.order_id
+WHERE b.status IN (2, 3);
+COMMENT ON VIEW order_service.dlq IS
+    'Events that Kafka refused for good, FAILED or already in the dead letter topic (DLQ), and how many later events of their orders wait for them; see requeue()';
 
 -- Commands, single form: a refusal is an error with SQLSTATE "OS" and the business code ----------------------
 
@@ -486,6 +513,62 @@ $$;
 COMMENT ON FUNCTION order_service.prune_sessions(integer) IS
     'Deletes up to p_limit expired sessions and returns how many';
 
+CREATE FUNCTION order_service.wake_publisher() RETURNS void
+    LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'functions_wake_publisher';
+COMMENT ON FUNCTION order_service.wake_publisher() IS
+    'Has the publisher look for events in the table when this transaction has committed';
+
+-- FAILED and DLQ events are shown by the view dlq, in which one row is one parked order. Putting its event back is all
+-- there is to do: the publisher sends it, and then the events of the order that waited for it.
+CREATE FUNCTION order_service.requeue_events(p_event_ids bigint[]) RETURNS bigint
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    requeued bigint;
+BEGIN
+    -- In the order of ids, so that two of these wait for each other instead of ending in a deadlock.
+    WITH failed AS (
+        SELECT b.event_id FROM order_service.outbox b JOIN order_service.parked_order p ON p.event_id = b.event_id
+        WHERE b.event_id = ANY (p_event_ids) AND b.status IN (2, 3) ORDER BY b.event_id FOR UPDATE OF b),
+    ready AS (
+        UPDATE order_service.outbox b SET status = 0, retry_count = 0, next_attempt_at = NULL
+        FROM failed f WHERE b.event_id = f.event_id RETURNING b.order_id),
+    told AS (
+        UPDATE order_service.parked_order p SET is_requeued = true FROM ready r WHERE p.order_id = r.order_id
+        RETURNING 1)
+    SELECT count(*) INTO requeued FROM told;
+    IF requeued > 0 THEN
+        PERFORM order_service.wake_publisher();
+    END IF;
+    RETURN requeued;
+END
+$$;
+COMMENT ON FUNCTION order_service.requeue_events(bigint[]) IS
+    'requeue() for many: ids of events that are not FAILED or DLQ are passed over; returns how many were requeued';
+
+CREATE FUNCTION order_service.requeue(p_event_id bigint) RETURNS bigint
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT order_service.requeue_events(ARRAY[p_event_id])
+$$;
+COMMENT ON FUNCTION order_service.requeue(bigint) IS
+    'Has a FAILED or DLQ event published again, with no attempt counted, and after it the later events of its order. Returns 1, or 0 when the event is not FAILED or DLQ';
+
+CREATE FUNCTION order_service.requeue_matching(
+    p_order_id bigint DEFAULT NULL, p_error text DEFAULT NULL, p_status text DEFAULT NULL) RETURNS bigint
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF p_status NOT IN ('FAILED', 'DLQ') THEN
+        RAISE EXCEPTION 'no event of status "%" can be requeued', p_status
+            USING ERRCODE = 'invalid_parameter_value', DETAIL = 'It must be FAILED, DLQ or NULL.';
+    END IF;
+    RETURN order_service.requeue_events(ARRAY(
+        SELECT d.event_id FROM order_service.dlq d
+        WHERE (p_order_id IS NULL OR d.order_id = p_order_id) AND (p_error IS NULL OR d.error LIKE p_error)
+          AND (p_status IS NULL OR d.status = p_status)));
+END
+$$;
+COMMENT ON FUNCTION order_service.requeue_matching(bigint, text, text) IS
+    'requeue() for all events in the view dlq of an order, with an error (LIKE pattern) and of a status, FAILED or DLQ; a condition that is NULL is none. Returns how many. Errors: 22023 another status';
+
 CREATE FUNCTION order_service.preloaded() RETURNS boolean
     LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'names_preloaded';
 COMMENT ON FUNCTION order_service.preloaded() IS
@@ -494,8 +577,9 @@ COMMENT ON FUNCTION order_service.preloaded() IS
 CREATE FUNCTION order_service.publisher_stats(
     OUT database text, OUT pid integer, OUT state text, OUT ring_size bigint, OUT ring_used bigint,
     OUT ring_overflows bigint, OUT in_flight bigint, OUT waiting bigint, OUT gaps bigint, OUT low_water bigint,
-    OUT from_ring bigint, OUT from_table bigint, OUT sent bigint, OUT failed bigint, OUT catch_ups bigint,
-    OUT outages bigint, OUT fatal_errors bigint, OUT removed bigint, OUT last_error text,
+    OUT from_ring bigint, OUT from_table bigint, OUT sent bigint, OUT refused bigint, OUT failed bigint,
+    OUT dlq bigint, OUT dlq_refused bigint, OUT parked bigint, OUT catch_ups bigint, OUT outages bigint,
+    OUT fatal_errors bigint, OUT removed bigint, OUT last_error text,
     OUT latency_p50_ms double precision, OUT latency_p99_ms double precision)
     RETURNS SETOF record
     LANGUAGE C VOLATILE ROWS 1 AS 'MODULE_PATHNAME', 'stats_publisher';
@@ -506,10 +590,20 @@ CREATE VIEW order_service.stats AS SELECT * FROM order_service.publisher_stats()
 COMMENT ON VIEW order_service.stats IS 'State and counters of the publishers of this cluster';
 
 CREATE VIEW order_service.outbox_lag AS
-SELECT count(*) AS ready, min(b.created_at) AS oldest, now() - min(b.created_at) AS oldest_age
-FROM order_service.outbox b
-WHERE b.status = 0 AND b.event_id >= (SELECT w.value FROM order_service.watermark w WHERE w.name = 'outbox');
-COMMENT ON VIEW order_service.outbox_lag IS 'Events committed and not yet known to be in Kafka';
+SELECT r.ready, r.oldest, now() - r.oldest AS oldest_age, d.failed, d.dlq, d.waiting
+FROM (
+    SELECT count(*) AS ready, min(b.created_at) AS oldest
+    FROM order_service.outbox b
+    WHERE b.status = 0 AND b.event_id >= (SELECT w.value FROM order_service.watermark w WHERE w.name = 'outbox')
+      AND NOT EXISTS (
+          SELECT FROM order_service.parked_order p
+          WHERE p.order_id = b.order_id AND p.event_id <= b.event_id AND NOT p.is_requeued)) r,
+(
+    SELECT count(*) FILTER (WHERE status = 'FAILED') AS failed, count(*) FILTER (WHERE status = 'DLQ') AS dlq,
+           coalesce(sum(waiting), 0)::bigint AS waiting
+    FROM order_service.dlq) d;
+COMMENT ON VIEW order_service.outbox_lag IS
+    'Events committed and not yet known to be in Kafka: ready (how many, since when), and apart from these the ones that failed for good, FAILED or DLQ, with those that wait for them';
 
 CREATE FUNCTION order_service.grant_proxy(p_role name) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

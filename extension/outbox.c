@@ -38,8 +38,8 @@ static RowStatement append_statement = {
 
 static Statement read_statement = {
 	.sql = "SELECT event_id, status, previous_event_id, order_id, order_version, event_type,"
-		   " created_at,"
-		   " coalesce(next_attempt_at, '-infinity'), CASE WHEN status = 0 THEN payload END"
+		   " created_at, coalesce(next_attempt_at, '-infinity'), retry_count,"
+		   " CASE WHEN status = 0 THEN payload END"
 		   " FROM order_service.outbox WHERE event_id >= $1 AND event_id < $2"
 		   " ORDER BY event_id LIMIT $3",
 	.parameter_count = 3,
@@ -55,10 +55,35 @@ static Statement mark_statement = {
 
 static Statement failure_statement = {
 	.sql = "UPDATE order_service.outbox SET retry_count = retry_count + 1, last_error = $2,"
-		   " next_attempt_at = pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => $3)"
-		   " WHERE event_id = $1 AND status = 0",
+		   " next_attempt_at = pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => $3),"
+		   " status = CASE WHEN retry_count + 1 >= $4 THEN 2 ELSE 0 END"
+		   " WHERE event_id = $1 AND status = 0 RETURNING status",
+	.parameter_count = 4,
+	.parameter_types = {INT8OID, TEXTOID, FLOAT8OID, INT4OID},
+};
+
+static Statement dead_letters_statement = {
+	.sql =
+		"SELECT b.event_id, b.order_id, b.order_version, b.event_type, coalesce(b.last_error, ''),"
+		" b.retry_count::pg_catalog.text,"
+		" pg_catalog.to_char(p.parked_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'),"
+		" b.payload"
+		" FROM order_service.parked_order p"
+		" JOIN order_service.outbox b ON b.event_id = p.event_id"
+		" WHERE p.order_id > $1 AND b.status = 2 AND b.created_at <="
+		" pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => $2)"
+		" ORDER BY p.order_id LIMIT $3",
 	.parameter_count = 3,
-	.parameter_types = {INT8OID, TEXTOID, FLOAT8OID},
+	.parameter_types = {INT8OID, FLOAT8OID, INT4OID},
+};
+
+static Statement mark_dead_statement = {
+	/* A requeue() that has not committed must not hold up the publisher. */
+	.sql = "UPDATE order_service.outbox SET status = 3 WHERE event_id = (SELECT b.event_id"
+		   " FROM order_service.outbox b WHERE b.event_id = $1 AND b.status = 2"
+		   " FOR UPDATE SKIP LOCKED)",
+	.parameter_count = 1,
+	.parameter_types = {INT8OID},
 };
 
 static Statement end_statement = {
@@ -72,6 +97,12 @@ static Statement low_water_statement = {
 
 static Statement save_low_water_statement = {
 	.sql = "UPDATE order_service.watermark SET value = $1 WHERE name = 'outbox' AND value <> $1",
+	.parameter_count = 1,
+	.parameter_types = {INT8OID},
+};
+
+static Statement lower_low_water_statement = {
+	.sql = "UPDATE order_service.watermark SET value = $1 WHERE name = 'outbox' AND value > $1",
 	.parameter_count = 1,
 	.parameter_types = {INT8OID},
 };
@@ -142,13 +173,24 @@ outbox_append(const OutboxEvent *events, int count)
 	remember(events, count);
 }
 
+/* The bytes of a column, still in the result; NULL where it is NULL. */
+static const char *
+read_bytes(uint64 row, int column, Size *size)
+{
+	bool is_null;
+	Datum value = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &is_null);
+	bytea *bytes;
+
+	if (is_null)
+		return NULL;
+	bytes = DatumGetByteaPP(value);
+	*size = VARSIZE_ANY_EXHDR(bytes);
+	return VARDATA_ANY(bytes);
+}
+
 static void
 read_row(uint64 row, OutboxRow *result)
 {
-	HeapTuple tuple = SPI_tuptable->vals[row];
-	bool is_null;
-	Datum payload;
-
 	result->event_id = statement_int64(row, 1);
 	result->status = statement_int16(row, 2);
 	result->previous_event_id = statement_int64(row, 3);
@@ -157,14 +199,8 @@ read_row(uint64 row, OutboxRow *result)
 	result->event_type = statement_int16(row, 6);
 	result->created_at = statement_int64(row, 7);
 	result->next_attempt_at = statement_int64(row, 8);
-	payload = SPI_getbinval(tuple, SPI_tuptable->tupdesc, 9, &is_null);
-	if (!is_null)
-	{
-		bytea *bytes = DatumGetByteaPP(payload);
-
-		result->payload = VARDATA_ANY(bytes);
-		result->payload_size = VARSIZE_ANY_EXHDR(bytes);
-	}
+	result->attempts = statement_int16(row, 9);
+	result->payload = read_bytes(row, 10, &result->payload_size);
 }
 
 int
@@ -190,13 +226,47 @@ outbox_mark_sent(const int64 *event_ids, int count)
 	(void) statement_run(&mark_statement, values);
 }
 
-void
-outbox_record_failure(int64 event_id, const char *error, int retry_after_s)
+bool
+outbox_record_failure(int64 event_id, const char *error, int retry_after_s, int max_attempts)
 {
-	Datum values[3] = {Int64GetDatum(event_id), CStringGetTextDatum(error),
-					   Float8GetDatum(retry_after_s)};
+	Datum values[4] = {Int64GetDatum(event_id), CStringGetTextDatum(error),
+					   Float8GetDatum(retry_after_s), Int32GetDatum(max_attempts)};
 
-	(void) statement_run(&failure_statement, values);
+	return statement_run(&failure_statement, values) == 1 && statement_int16(0, 1) == OUTBOX_FAILED;
+}
+
+int
+outbox_read_dead_letters(int64 order_id, int age_s, int limit, MemoryContext context,
+						 OutboxDeadLetter **letters)
+{
+	Datum values[3] = {Int64GetDatum(order_id), Float8GetDatum(age_s), Int32GetDatum(limit)};
+	int count = (int) statement_run(&dead_letters_statement, values);
+
+	*letters = MemoryContextAllocZero(context, sizeof(OutboxDeadLetter) * Max(count, 1));
+	for (int i = 0; i < count; i++)
+	{
+		OutboxDeadLetter *letter = &(*letters)[i];
+		const char *payload = read_bytes(i, 8, &letter->payload_size);
+
+		letter->payload = MemoryContextAlloc(context, Max(letter->payload_size, 1));
+		memcpy(letter->payload, payload, letter->payload_size);
+		letter->event_id = statement_int64(i, 1);
+		letter->order_id = statement_int64(i, 2);
+		letter->order_version = statement_int32(i, 3);
+		letter->event_type = statement_int16(i, 4);
+		letter->error = statement_text(i, 5, context);
+		letter->attempts = statement_text(i, 6, context);
+		letter->failed_at = statement_text(i, 7, context);
+	}
+	return count;
+}
+
+void
+outbox_mark_dead(int64 event_id)
+{
+	Datum value = Int64GetDatum(event_id);
+
+	(void) statement_run(&mark_dead_statement, &value);
 }
 
 int64
@@ -219,6 +289,14 @@ outbox_save_low_water(int64 event_id)
 	Datum values[1] = {Int64GetDatum(event_id)};
 
 	(void) statement_run(&save_low_water_statement, values);
+}
+
+void
+outbox_lower_low_water(int64 event_id)
+{
+	Datum value = Int64GetDatum(event_id);
+
+	(void) statement_run(&lower_low_water_statement, &value);
 }
 
 uint64

@@ -42,11 +42,26 @@ typedef struct OutboxRow
 	int64 order_id;
 	int32 order_version;
 	int16 event_type;
+	int16 attempts; /* that failed by its own fault */
 	TimestampTz created_at;
 	TimestampTz next_attempt_at; /* 0: at once */
 	const char *payload;
 	Size payload_size;
 } OutboxRow;
+
+/* An event that failed for good, with what is told of it; texts are never NULL. */
+typedef struct OutboxDeadLetter
+{
+	int64 event_id;
+	int64 order_id;
+	int32 order_version;
+	int16 event_type;
+	char *payload;
+	Size payload_size;
+	char *error;
+	char *attempts;
+	char *failed_at; /* ISO 8601, UTC */
+} OutboxDeadLetter;
 
 /*
  * The oid of the table; InvalidOid while the extension does not exist. Needs a transaction, not
@@ -75,9 +90,21 @@ extern void outbox_mark_sent(const int64 *event_ids, int count);
 
 /*
  * Counts a failed attempt at an event that was its own fault. The next is due after |retry_after_s|
- * seconds.
+ * seconds; after |max_attempts| of them the event is FAILED. Returns whether it is.
  */
-extern void outbox_record_failure(int64 event_id, const char *error, int retry_after_s);
+extern bool outbox_record_failure(int64 event_id, const char *error, int retry_after_s,
+								  int max_attempts);
+
+/*
+ * Reads FAILED events that were made more than |age_s| seconds ago, of the first |limit| parked
+ * orders above |order_id|, in the order of these. Returns their number; |letters| points to them,
+ * in |context|.
+ */
+extern int outbox_read_dead_letters(int64 order_id, int age_s, int limit, MemoryContext context,
+									OutboxDeadLetter **letters);
+
+/* Marks a FAILED event as DLQ, unless requeue() is at it. */
+extern void outbox_mark_dead(int64 event_id);
 
 /* The lowest event id that was not handed out before this call. */
 extern int64 outbox_end(void);
@@ -88,6 +115,9 @@ extern int64 outbox_end(void);
  */
 extern int64 outbox_low_water(void);
 extern void outbox_save_low_water(int64 event_id);
+
+/* Takes the saved one back to this id, if it is above it. */
+extern void outbox_lower_low_water(int64 event_id);
 
 /*
  * The oldest transaction id that is running anywhere in the cluster, and the next to be given out.

@@ -6,8 +6,8 @@
  *			(delivery.h), so neither way can repeat or overtake the other. Each turn of the loop
  *			does a bounded piece of everything:
  *
- *				reports of the producer -> hints of the ring -> a page of the table -> marks ->
- *				a page of retention -> wait
+ *				reports of the producer -> hints of the ring -> a page of the table -> failures
+ *				-> a dead letter -> marks -> a page of retention -> wait
  *
  * FAILURE	There is one way to recover, and every start takes it: from the low-water mark. So
  *			whatever cannot be handled here (an error in SQL, a producer that is fatal, other
@@ -30,9 +30,11 @@
 
 #include "bounds.h"
 #include "compat.h"
+#include "dead_letters.h"
 #include "delivery.h"
 #include "intake.h"
 #include "outbox.h"
+#include "parked.h"
 #include "publisher.h"
 #include "retention.h"
 #include "settings.h"
@@ -44,16 +46,19 @@
 typedef struct Publisher
 {
 	Channel *channel;
+	Parked *parked;
 	Intake *intake;
+	Kafka *kafka;
 	Delivery *delivery;
 	Retention *retention;
+	DeadLetters *dead_letters;
 	MemoryContext turn_context; /* reset every turn */
 	Oid outbox;
 	char *brokers; /* as the producer was opened with */
 	char *options;
 	int64 saved_low_water;
 	TimestampTz next_save;
-	uint64 progress; /* events acknowledged so far, and when the last of them was */
+	uint64 progress; /* events acknowledged or refused so far, and when the last of them was */
 	TimestampTz progress_at;
 	bool is_away; /* Kafka, as last looked at */
 } Publisher;
@@ -115,16 +120,42 @@ attach(Publisher *publisher)
 			exit_as_asked();
 	}
 	publisher->saved_low_water = outbox_low_water();
+	publisher->parked = parked_new(TopMemoryContext);
 	worker_commit();
 	/* From here on hints come in; what was committed before is in the table. */
 	pg_atomic_write_u32(&publisher->channel->database_id, MyDatabaseId);
 	pg_memory_barrier();
 }
 
+/* The event is given up: its order is parked, and nobody has to look for it any more. */
+static void
+park(Publisher *publisher, const DeliveryFailure *failure)
+{
+	parked_add(publisher->parked, failure->order_id, failure->event_id);
+	gaps_close(intake_gaps(publisher->intake), failure->event_id, failure->event_id + 1);
+	pg_atomic_fetch_add_u64(&publisher->channel->counters.failed, 1);
+}
+
+static void
+warn_of_parked(const DeliveryFailure *last, int count)
+{
+	ereport(
+		WARNING,
+		(errmsg("Kafka refuses event " INT64_FORMAT " of order " INT64_FORMAT ": %s",
+				last->event_id, last->order_id, last->error),
+		 errdetail("It is one of %d that are FAILED now, after %d attempts each; later events of "
+				   "the same order wait.",
+				   count, settings_max_attempts),
+		 errhint("See order_service.dlq; order_service.requeue() has an event sent again.")));
+}
+
+/* Counts the failures reported by now; one line in the log for all that were the last attempt. */
 static void
 record_failures(Publisher *publisher)
 {
 	DeliveryFailure failure;
+	DeliveryFailure last = {0};
+	int parked = 0;
 	bool has_begun = false;
 
 	while (delivery_take_failure(publisher->delivery, &failure))
@@ -132,10 +163,18 @@ record_failures(Publisher *publisher)
 		if (!has_begun)
 			worker_begin_on(publisher->outbox);
 		has_begun = true;
-		outbox_record_failure(failure.event_id, failure.error, settings_retry_interval_s);
+		if (outbox_record_failure(failure.event_id, failure.error, settings_retry_interval_s,
+								  settings_max_attempts))
+		{
+			park(publisher, &failure);
+			last = failure;
+			parked++;
+		}
 	}
 	if (has_begun)
 		worker_commit();
+	if (parked > 0)
+		warn_of_parked(&last, parked);
 }
 
 /*
@@ -191,13 +230,14 @@ save_low_water(Publisher *publisher, TimestampTz now)
 }
 
 /*
- * True when events are in flight and none was acknowledged for long: a broker that hangs, or a
+ * True when events are in flight and nothing was said of any for long: a broker that hangs, or a
  * network that swallows everything, keeps the connection open.
  */
 static bool
 is_stalled(Publisher *publisher, TimestampTz now)
 {
-	uint64 progress = pg_atomic_read_u64(&publisher->channel->counters.sent) +
+	PublisherCounters *counters = &publisher->channel->counters;
+	uint64 progress = pg_atomic_read_u64(&counters->sent) + pg_atomic_read_u64(&counters->refused) +
 					  (uint64) delivery_acknowledged_count(publisher->delivery);
 
 	if (progress != publisher->progress || delivery_in_flight(publisher->delivery) == 0)
@@ -212,7 +252,7 @@ is_stalled(Publisher *publisher, TimestampTz now)
 static void
 look_for_outage(Publisher *publisher, TimestampTz now)
 {
-	const Kafka *kafka = delivery_kafka(publisher->delivery);
+	const Kafka *kafka = publisher->kafka;
 	bool is_stalling = is_stalled(publisher, now);
 	bool is_away = is_stalling || delivery_is_backing_off(publisher->delivery);
 
@@ -231,10 +271,11 @@ static void
 report(Publisher *publisher)
 {
 	PublisherCounters *counters = &publisher->channel->counters;
-	const Kafka *kafka = delivery_kafka(publisher->delivery);
+	const Kafka *kafka = publisher->kafka;
 
 	pg_atomic_write_u64(&counters->in_flight, delivery_in_flight(publisher->delivery));
 	pg_atomic_write_u64(&counters->waiting, delivery_waiting(publisher->delivery));
+	pg_atomic_write_u64(&counters->parked, parked_count(publisher->parked));
 	pg_atomic_write_u64(&counters->gaps, intake_gaps(publisher->intake)->count);
 	if (kafka_is_fatal(kafka))
 	{
@@ -267,6 +308,8 @@ turn(Publisher *publisher)
 		is_busy |= intake_read_table(publisher->intake, now);
 	}
 	record_failures(publisher);
+	if (settings_publishing)
+		is_busy |= dead_letters_turn(publisher->dead_letters, now);
 	is_busy |= mark_sent(publisher, now, false);
 	save_low_water(publisher, now);
 	look_for_outage(publisher, now);
@@ -283,7 +326,10 @@ idle_time(const Publisher *publisher)
 	TimestampTz until = Min(publisher->next_save, retention_next_due(publisher->retention));
 
 	if (settings_publishing)
+	{
 		until = Min(until, intake_next_due(publisher->intake));
+		until = Min(until, dead_letters_next_due(publisher->dead_letters));
+	}
 	if (delivery_acknowledged_count(publisher->delivery) > 0)
 		until =
 			Min(until, TimestampTzPlusMilliseconds(delivery_acknowledged_since(publisher->delivery),
@@ -295,10 +341,9 @@ idle_time(const Publisher *publisher)
 static void
 wait_for_work(const Publisher *publisher)
 {
-	(void) WaitLatchOrSocket(MyLatch,
-							 WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-							 kafka_descriptor(delivery_kafka(publisher->delivery)),
-							 idle_time(publisher), PG_WAIT_EXTENSION);
+	(void) WaitLatchOrSocket(
+		MyLatch, WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+		kafka_descriptor(publisher->kafka), idle_time(publisher), PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
 }
 
@@ -318,16 +363,16 @@ drain(Publisher *publisher)
 	{
 		CHECK_FOR_INTERRUPTS();
 		delivery_poll(publisher->delivery);
+		record_failures(publisher);
 		(void) mark_sent(publisher, 0, true);
 		if (delivery_in_flight(publisher->delivery) == 0 &&
 			delivery_acknowledged_count(publisher->delivery) == 0)
 			return;
-		if (publisher->is_away || kafka_is_down(delivery_kafka(publisher->delivery)) ||
-			GetCurrentTimestamp() >= end)
+		if (publisher->is_away || kafka_is_down(publisher->kafka) || GetCurrentTimestamp() >= end)
 			return;
 		(void) WaitLatchOrSocket(MyLatch, WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-								 kafka_descriptor(delivery_kafka(publisher->delivery)),
-								 settings_flush_interval_ms, PG_WAIT_EXTENSION);
+								 kafka_descriptor(publisher->kafka), settings_flush_interval_ms,
+								 PG_WAIT_EXTENSION);
 	}
 }
 
@@ -341,6 +386,7 @@ reload(const Publisher *publisher)
 		worker_start_anew("the Kafka settings have changed");
 	intake_reload(publisher->intake);
 	retention_reload(publisher->retention);
+	dead_letters_reload(publisher->dead_letters);
 }
 
 static void
@@ -374,11 +420,15 @@ start(Channel *channel)
 	publisher->turn_context =
 		AllocSetContextCreate(TopMemoryContext, "order_service turn", ALLOCSET_DEFAULT_SIZES);
 	attach(publisher);
-	publisher->intake = intake_new(channel, publisher->outbox, publisher->saved_low_water);
+	publisher->intake =
+		intake_new(channel, publisher->outbox, publisher->parked, publisher->saved_low_water);
 	publisher->brokers = pstrdup(settings_kafka_brokers);
 	publisher->options = pstrdup(settings_kafka_options);
-	publisher->delivery = delivery_new(channel, intake_gaps(publisher->intake), publisher->brokers,
-									   publisher->options);
+	publisher->kafka = kafka_open(publisher->brokers, publisher->options);
+	kafka_prepare(publisher->kafka, settings_topic);
+	publisher->delivery =
+		delivery_new(channel, intake_gaps(publisher->intake), publisher->parked, publisher->kafka);
+	publisher->dead_letters = dead_letters_new(channel, publisher->outbox, publisher->kafka);
 	intake_set_delivery(publisher->intake, publisher->delivery);
 	publisher->retention = retention_new(channel, publisher->outbox);
 	return publisher;

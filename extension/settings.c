@@ -30,6 +30,10 @@ int settings_flush_interval_ms = FLUSH_INTERVAL_MS_DEFAULT;
 int settings_safety_pass_s = SAFETY_PASS_S_DEFAULT;
 int settings_retry_interval_s = RETRY_INTERVAL_S_DEFAULT;
 int settings_outbox_retention_s = OUTBOX_RETENTION_S_DEFAULT;
+int settings_max_attempts = MAX_ATTEMPTS_DEFAULT;
+char *settings_dlq_topic = NULL;
+int settings_dlq_after_s = DLQ_AFTER_S_DEFAULT;
+int settings_dlq_interval_s = DLQ_INTERVAL_S_DEFAULT;
 int settings_idempotency_retention_s = KEY_RETENTION_S_DEFAULT;
 int settings_received_timeout_ms = RECEIVED_TIMEOUT_MS_DEFAULT;
 
@@ -117,14 +121,31 @@ define_for_publisher(void)
 				  "How often the outbox is searched for events that no hint told of.",
 				  &settings_safety_pass_s, SAFETY_PASS_S_DEFAULT, SAFETY_PASS_S_MIN,
 				  SAFETY_PASS_S_MAX, PGC_SIGHUP, GUC_UNIT_S);
-	define_number("order_service.retry_interval",
-				  "Time between attempts at an event that failed by its own fault.",
-				  &settings_retry_interval_s, RETRY_INTERVAL_S_DEFAULT, 1, SAFETY_PASS_S_MAX,
-				  PGC_SIGHUP, GUC_UNIT_S);
 	define_number("order_service.outbox_retention",
 				  "How long an event stays in the outbox after it was sent; -1 keeps all.",
 				  &settings_outbox_retention_s, OUTBOX_RETENTION_S_DEFAULT, OUTBOX_RETENTION_S_MIN,
 				  INT_MAX, PGC_SIGHUP, GUC_UNIT_S);
+}
+
+static void
+define_for_failures(void)
+{
+	define_number("order_service.retry_interval",
+				  "Time between attempts at an event that failed by its own fault.",
+				  &settings_retry_interval_s, RETRY_INTERVAL_S_DEFAULT, 1, SAFETY_PASS_S_MAX,
+				  PGC_SIGHUP, GUC_UNIT_S);
+	define_number("order_service.max_attempts",
+				  "Attempts at an event that fails by its own fault before it is FAILED.",
+				  &settings_max_attempts, MAX_ATTEMPTS_DEFAULT, 1, MAX_ATTEMPTS_MAX, PGC_SIGHUP, 0);
+	define_text("order_service.dlq_topic",
+				"Topic that FAILED events are published to; empty for none.", &settings_dlq_topic,
+				"order.events.dlq", PGC_SIGHUP);
+	define_number("order_service.dlq_after",
+				  "Age at which a FAILED event is published to the dead letter topic.",
+				  &settings_dlq_after_s, DLQ_AFTER_S_DEFAULT, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_S);
+	define_number("order_service.dlq_interval",
+				  "How often FAILED events of that age are looked for.", &settings_dlq_interval_s,
+				  DLQ_INTERVAL_S_DEFAULT, 1, DLQ_INTERVAL_S_MAX, PGC_SIGHUP, GUC_UNIT_S);
 }
 
 /* What a record looks like counts when it is produced, not when its event was written. */
@@ -149,6 +170,7 @@ settings_define(void)
 	define_for_server_start();
 	define_for_publisher();
 	define_for_records();
+	define_for_failures();
 	define_number("order_service.idempotency_retention",
 				  "How long an idempotency key stays in use.", &settings_idempotency_retention_s,
 				  KEY_RETENTION_S_DEFAULT, KEY_RETENTION_S_MIN, INT_MAX, PGC_SUSET, GUC_UNIT_S);

@@ -45,6 +45,10 @@ extern int settings_flush_interval_ms;
 extern int settings_safety_pass_s;
 extern int settings_retry_interval_s;
 extern int settings_outbox_retention_s; /* -1: for ever */
+extern int settings_max_attempts;
+extern char *settings_dlq_topic; /* "": dead letters are not published */
+extern int settings_dlq_after_s;
+extern int settings_dlq_interval_s;
 
 /* Read by the functions. */
 extern int settings_idempotency_retention_s;

@@ -35,17 +35,21 @@ typedef enum PublisherState
  */
 typedef struct PublisherCounters
 {
-	pg_atomic_uint64 from_ring;  /* events produced from a hint */
-	pg_atomic_uint64 from_table; /* events produced from the table */
-	pg_atomic_uint64 sent;       /* events acknowledged and marked */
-	pg_atomic_uint64 failed;     /* attempts that failed by the event's own fault */
-	pg_atomic_uint64 catch_ups;  /* times the table was read because hints were missing */
-	pg_atomic_uint64 outages;    /* times all brokers were lost */
+	pg_atomic_uint64 from_ring;   /* events produced from a hint */
+	pg_atomic_uint64 from_table;  /* events produced from the table */
+	pg_atomic_uint64 sent;        /* events acknowledged and marked */
+	pg_atomic_uint64 refused;     /* attempts refused for the event's own fault or its batch's */
+	pg_atomic_uint64 failed;      /* events that became FAILED */
+	pg_atomic_uint64 dlq;         /* events published to the dead letter topic */
+	pg_atomic_uint64 dlq_refused; /* attempts that the dead letter topic refused */
+	pg_atomic_uint64 catch_ups;   /* times the table was read because hints were missing */
+	pg_atomic_uint64 outages;     /* times all brokers were lost */
 	pg_atomic_uint64 fatal_errors;
 	pg_atomic_uint64 removed;   /* events that retention removed */
 	pg_atomic_uint64 in_flight; /* gauges: what the publisher holds now */
 	pg_atomic_uint64 waiting;
 	pg_atomic_uint64 gaps;
+	pg_atomic_uint64 parked; /* orders that wait for requeue() */
 	pg_atomic_uint64 low_water;
 	/* Commit to acknowledgement, by the power of two of microseconds. */
 	pg_atomic_uint64 latency[SHARED_LATENCY_BUCKETS];

@@ -16,7 +16,7 @@
 
 PG_FUNCTION_INFO_V1(stats_publisher);
 
-#define STATS_COLUMNS 21
+#define STATS_COLUMNS 25
 
 static const char *
 state_name(uint32 state)
@@ -91,7 +91,11 @@ put_channel(ReturnSetInfo *result, Channel *channel)
 	values[i++] = counter(&counters->from_ring);
 	values[i++] = counter(&counters->from_table);
 	values[i++] = counter(&counters->sent);
+	values[i++] = counter(&counters->refused);
 	values[i++] = counter(&counters->failed);
+	values[i++] = counter(&counters->dlq);
+	values[i++] = counter(&counters->dlq_refused);
+	values[i++] = counter(&counters->parked);
 	values[i++] = counter(&counters->catch_ups);
 	values[i++] = counter(&counters->outages);
 	values[i++] = counter(&counters->fatal_errors);

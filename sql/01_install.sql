@@ -3,7 +3,7 @@
 -- newest one.
 BEGIN;
 \i sql/setup/fixture.sql
-SELECT plan(46);
+SELECT plan(48);
 
 -- What is there -----------------------------------------------------------------------------------------------
 
@@ -15,16 +15,17 @@ SELECT is((SELECT (relocatable, trusted, superuser, schema, requires)::text
            WHERE name = 'order_service' AND version = default_version),
           '(f,f,t,order_service,{plpgsql})', 'it has a fixed schema and is installed by a superuser');
 SELECT tables_are('order_service', ARRAY['execution', 'hold_debt', 'idempotency_key', 'identity', 'instrument',
-    'orders', 'outbox', 'session', 'watermark'], 'these are the tables');
-SELECT views_are('order_service', ARRAY['order_detail', 'outbox_detail', 'outbox_lag', 'stats'],
+    'orders', 'outbox', 'parked_order', 'session', 'watermark'], 'these are the tables');
+SELECT views_are('order_service', ARRAY['dlq', 'order_detail', 'outbox_detail', 'outbox_lag', 'stats'],
     'these are the views');
 SELECT sequences_are('order_service', ARRAY['event_id_seq', 'order_id_seq'], 'these are the sequences');
 SELECT functions_are('order_service', ARRAY['apply_execution', 'cancel_order', 'cancel_orders', 'claim_unsettled',
     'close_session', 'event_json', 'event_type_name', 'execution_type_name', 'find_order', 'find_session', 'get_order',
     'grant_proxy', 'hold_name', 'list_orders', 'open_session', 'order_type_name', 'outbox_status_name',
     'place_order', 'preloaded', 'prune_idempotency_keys', 'prune_sessions', 'publisher_stats', 'reason_message',
-    'reason_name', 'receive_orders', 'record_hold', 'refuse', 'settle_orders', 'side_name', 'status_name',
-    'time_in_force_name'], 'these are the functions');
+    'reason_name', 'receive_orders', 'record_hold', 'refuse', 'requeue',
+    'requeue_events', 'requeue_matching', 'settle_orders', 'side_name', 'status_name',
+    'time_in_force_name', 'wake_publisher'], 'these are the functions');
 
 SELECT columns_are('order_service', 'identity', ARRAY['reserve_prefix', 'is_only_row'],
     'identity has these columns');
@@ -39,6 +40,10 @@ SELECT columns_are('order_service', 'idempotency_key', ARRAY['account_id', 'orde
 SELECT columns_are('order_service', 'outbox', ARRAY['event_id', 'previous_event_id', 'order_id', 'account_id',
     'created_at', 'next_attempt_at', 'sent_at', 'order_version', 'event_type', 'status', 'retry_count', 'payload',
     'last_error'], 'outbox has these columns');
+SELECT columns_are('order_service', 'parked_order', ARRAY['order_id', 'event_id', 'parked_at', 'is_requeued'],
+    'parked_order has these columns');
+SELECT columns_are('order_service', 'dlq', ARRAY['event_id', 'order_id', 'order_version', 'event_type', 'status',
+    'attempts', 'error', 'created_at', 'age', 'failed_at', 'failed_age', 'waiting'], 'dlq has these columns');
 SELECT columns_are('order_service', 'execution', ARRAY['execution_id', 'order_id', 'last_quantity', 'last_price',
     'created_at', 'execution_type'], 'execution has these columns');
 SELECT columns_are('order_service', 'hold_debt', ARRAY['order_id', 'due_at', 'attempts'],
@@ -53,12 +58,12 @@ SELECT columns_are('order_service', 'order_detail', ARRAY['order_id', 'account_i
 SELECT columns_are('order_service', 'outbox_detail', ARRAY['event_id', 'order_id', 'order_version', 'event_type',
     'status', 'retry_count', 'created_at', 'sent_at', 'next_attempt_at', 'last_error'],
     'outbox_detail has these columns');
-SELECT columns_are('order_service', 'outbox_lag', ARRAY['ready', 'oldest', 'oldest_age'],
+SELECT columns_are('order_service', 'outbox_lag', ARRAY['ready', 'oldest', 'oldest_age', 'failed', 'dlq', 'waiting'],
     'outbox_lag has these columns');
 SELECT columns_are('order_service', 'stats', ARRAY['database', 'pid', 'state', 'ring_size', 'ring_used',
-    'ring_overflows', 'in_flight', 'waiting', 'gaps', 'low_water', 'from_ring', 'from_table', 'sent', 'failed',
-    'catch_ups', 'outages', 'fatal_errors', 'removed', 'last_error', 'latency_p50_ms', 'latency_p99_ms'],
-    'stats has these columns');
+    'ring_overflows', 'in_flight', 'waiting', 'gaps', 'low_water', 'from_ring', 'from_table', 'sent', 'refused',
+    'failed', 'dlq', 'dlq_refused', 'parked', 'catch_ups', 'outages', 'fatal_errors', 'removed', 'last_error',
+    'latency_p50_ms', 'latency_p99_ms'], 'stats has these columns');
 SELECT indexes_are('order_service', 'orders', ARRAY['orders_pkey', 'orders_account'],
     'orders has no index on a column that changes');
 SELECT indexes_are('order_service', 'outbox', ARRAY['outbox_pkey'],
@@ -75,7 +80,7 @@ SELECT is((SELECT array_agg(relname::text ORDER BY relname::text)
            FROM pg_extension e, unnest(e.extconfig) AS config (relation) JOIN pg_class c ON c.oid = relation
            WHERE extname = 'order_service'),
     ARRAY['event_id_seq', 'execution', 'hold_debt', 'idempotency_key', 'instrument', 'order_id_seq', 'orders',
-    'outbox', 'session'],
+    'outbox', 'parked_order', 'session'],
     'pg_dump saves the rows of every table but identity and watermark, and the sequences');
 SELECT is((SELECT array_agg(DISTINCT condition) FROM pg_extension e, unnest(e.extcondition) AS c (condition)
            WHERE extname = 'order_service'), '{""}', 'pg_dump saves all of their rows');

@@ -3,7 +3,7 @@
 -- temporary schema, is never run and never read.
 BEGIN;
 \i sql/setup/fixture.sql
-SELECT plan(31);
+SELECT plan(34);
 
 -- A schema of a role of order-proxy's, full of traps: functions and operators with the names and arguments of those
 -- in use, and tables and types with our names. A trap that is run raises.
@@ -95,6 +95,14 @@ SELECT is(trapped('postgres', 'evil, pg_catalog', 'SELECT 1::bigint = 1::bigint'
 SELECT is(trapped('postgres', 'evil, pg_catalog', 'SELECT now()'), 'P0001 trapped', 'a function trap works');
 SELECT is(trapped('postgres', 'pg_temp, evil, pg_catalog', 'SELECT trap FROM pg_class'), NULL, 'a table trap works');
 
+-- What the publisher does with an event that it gives up.
+CREATE FUNCTION park(id bigint) RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE order_service.outbox SET status = 2 WHERE event_id = id;
+    INSERT INTO order_service.parked_order (order_id, event_id, parked_at)
+    SELECT order_id, event_id, now() FROM order_service.outbox WHERE event_id = id
+    ON CONFLICT (order_id) DO UPDATE SET is_requeued = false
+$$;
+
 -- Every SECURITY DEFINER function, and the ones that look at tables besides, in a life that reaches all their paths.
 SELECT order_service.open_session(7) AS session \gset
 CREATE TABLE calls (n serial, role name, statement text, expected text, name text);
@@ -133,6 +141,10 @@ INSERT INTO calls (role, statement, expected, name) VALUES
     ('regress_mallory', format('SELECT order_service.close_session(%L)', :'session'), 'true', 'close_session()'),
     ('postgres', 'SELECT order_service.prune_sessions()', '0', 'prune_sessions()'),
     ('postgres', 'SELECT order_service.prune_idempotency_keys()', '0', 'prune_idempotency_keys()'),
+    ('postgres', 'SELECT order_service.requeue(1) FROM public.park(1)', '1', 'requeue()'),
+    ('postgres', $$SELECT order_service.requeue_events('{1}') FROM public.park(1)$$, '1', 'requeue_events()'),
+    ('postgres', $$SELECT order_service.requeue_matching(1, NULL, 'FAILED') FROM public.park(1)$$, '1',
+        'requeue_matching()'),
     ('postgres', $$SELECT order_service.grant_proxy('regress_mallory')$$, '', 'grant_proxy()'),
     ('postgres', 'SELECT ready FROM order_service.outbox_lag', '4', 'the view outbox_lag');
 SELECT is(trapped(role, 'evil, pg_temp, pg_catalog', statement), expected, name || ' does not fall for it')

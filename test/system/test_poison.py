@@ -1,0 +1,214 @@
+"""Events that Kafka refuses for a fault of their own: counted, given up, dead letters, sent again on request."""
+
+import os
+import signal
+import uuid
+
+import ledger
+import pytest
+from load import add_instruments, cancel, place, stats, wait_all_sent
+from stack import wait_until
+
+SETTINGS = {
+    "order_service.retry_interval": "1s",
+    "order_service.dlq_after": "0",
+    "order_service.dlq_interval": "1s",
+    "order_service.kafka_options": "topic.metadata.propagation.max.ms=1000 topic.metadata.refresh.interval.ms=1000",
+}
+# As long as a symbol may be. An event of it is larger by 29 bytes than one of load.SYMBOLS.
+LONG = "L" * 32
+
+
+def batch_bytes(record):
+    """About the size of a batch of this record alone: 61 bytes in front of it, and some 8 of lengths and times."""
+    headers = sum(len(name) + len(value) + 2 for name, value in record.headers)
+    return 61 + 8 + len(record.key) + len(record.value) + headers
+
+
+@pytest.fixture(scope="module")
+def batch_bytes_max(make_shared_postgres, kafka, read_topic):
+    """A limit that an event of load.SYMBOLS keeps alone, with any order id below 10,000, and one of LONG does not."""
+    topic = kafka.create_topic(f"sample.{uuid.uuid4().hex[:8]}", 1)
+    server = make_shared_postgres(kafka=kafka, topic=topic)
+    with server.connect() as connection:
+        add_instruments(connection)
+        place(connection, "sample")
+        wait_all_sent(connection)
+    server.stop()
+    return batch_bytes(read_topic(topic)[0]) + 16
+
+
+@pytest.fixture
+def small_topic(kafka, batch_bytes_max):
+    return kafka.create_topic(f"poison.{uuid.uuid4().hex[:8]}", 3, {"max.message.bytes": str(batch_bytes_max)})
+
+
+@pytest.fixture
+def make_server(make_postgres, kafka, small_topic):
+    """make_server(dlq_topic, **settings): a cluster with a publisher at work on the small topic."""
+
+    def make(dlq_topic, **settings):
+        values = {**SETTINGS, "order_service.dlq_topic": dlq_topic, **settings}
+        server = make_postgres(settings=values, kafka=kafka, topic=small_topic)
+        with server.connect() as connection:
+            add_instruments(connection)
+            connection.execute(
+                "INSERT INTO order_service.instrument (symbol, currency, tick, price_floor, price_ceiling)"
+                " VALUES (%s, 'EUR', 10000, 5000000, 20000000)",
+                [LONG],
+            )
+            wait_until(lambda: stats(connection)["state"] == "STREAMING", 60, "publisher at work")
+        return server
+
+    return make
+
+
+def place_poison(connection):
+    query = "SELECT order_id FROM order_service.place_order(1, %s, %s, 'BUY', 'LIMIT', 10, 10000000)"
+    return connection.execute(query, [uuid.uuid4().hex, LONG]).fetchone()[0]
+
+
+def event(connection, order_id, version=1):
+    """(status, retry_count) of an event."""
+    query = "SELECT status, retry_count FROM order_service.outbox_detail WHERE order_id = %s AND order_version = %s"
+    return connection.execute(query, [order_id, version]).fetchone()
+
+
+def wait_for_event(connection, order_id, wanted, seconds=30):
+    wait_until(lambda: event(connection, order_id) == wanted, seconds, f"event of order {order_id} {wanted}")
+
+
+def raise_limit(kafka, topic):
+    from confluent_kafka.admin import ConfigResource
+
+    admin = kafka.admin()
+    resource = ConfigResource("topic", topic, set_config={"max.message.bytes": "1000000"})
+    for future in admin.alter_configs([resource]).values():
+        future.result(30)
+
+
+def ids_of(records, order_id):
+    return [record.header("id") for record in records if record.key == str(order_id)]
+
+
+def test_a_poison_event_is_given_up_and_becomes_a_dead_letter_and_requeue_sends_all(
+    make_server, kafka, small_topic, topic, read_topic
+):
+    server = make_server(topic, **{"order_service.dlq_after": "8s"})
+    with server.connect() as connection:
+        poison = place_poison(connection)
+        cancel(connection, poison)
+        others = [place(connection, f"other-{number}") for number in range(100)]
+        wait_for_event(connection, poison, ("FAILED", 3))
+        failed_after = connection.execute("SELECT failed_at - created_at FROM order_service.dlq").fetchone()[0]
+        assert failed_after.total_seconds() >= 2
+        late = place(connection, "late")
+        query = "SELECT count(*) FROM order_service.outbox WHERE status <> 1 AND order_id <> %s"
+        wait_until(lambda: connection.execute(query, [poison]).fetchone()[0] == 0, 30, "the other orders")
+        row = "SELECT order_id, order_version, event_type, status, attempts, waiting FROM order_service.dlq"
+        assert connection.execute(row).fetchone() == (poison, 1, "ORDER_ACCEPTED", "FAILED", 3, 1)
+        assert kafka.offsets(topic) == dict.fromkeys(range(3), (0, 0))
+        wait_for_event(connection, poison, ("DLQ", 3))
+        (letter,) = read_topic(topic)
+        assert letter.key == str(poison) and letter.header("id") == f"{poison}.1"
+        assert letter.header("dlq_original_topic") == small_topic
+        assert "too large" in letter.header("dlq_error").lower()
+        assert letter.header("dlq_attempts") == "3"
+        assert letter.header("dlq_failed_at").endswith("Z")
+        assert ledger.decode(letter.value).symbol == LONG
+        figures = stats(connection)
+        assert (figures["failed"], figures["dlq"], figures["parked"]) == (1, 1, 1)
+        # Nothing waits for it: the low-water mark has passed the events, and no gap is kept.
+        last = connection.execute("SELECT max(event_id) FROM order_service.outbox").fetchone()[0]
+        wait_until(lambda: stats(connection)["low_water"] == last + 1, 30, "low-water mark at the end")
+        assert event(connection, poison, 2) == ("READY", 0)
+        records = read_topic(small_topic)
+        assert ids_of(records, poison) == []
+        assert {record.key for record in records} == {str(order_id) for order_id in [*others, late]}
+
+        raise_limit(kafka, small_topic)
+        assert connection.execute("SELECT order_service.requeue(p_event_id => 1)").fetchone() == (1,)
+        wait_all_sent(connection)
+        assert ids_of(read_topic(small_topic), poison) == [f"{poison}.1", f"{poison}.2"]
+        assert connection.execute("SELECT count(*) FROM order_service.parked_order").fetchone() == (0,)
+
+
+def test_a_killed_worker_keeps_counts_and_waiting_and_an_outage_burns_nothing(
+    make_server, kafka, small_topic, topic, read_topic
+):
+    server = make_server(topic, **{"order_service.dlq_after": "1h", "order_service.retry_interval": "5s"})
+    with server.connect() as connection:
+        poison = place_poison(connection)
+        wait_for_event(connection, poison, ("READY", 1))
+        kafka.stop()
+        wait_until(lambda: stats(connection)["state"] == "BACKING_OFF", 60, "outage noticed")
+        assert event(connection, poison) == ("READY", 1)
+        innocent = place(connection, "innocent")
+        assert event(connection, innocent) == ("READY", 0)
+    (pid,) = server.backend_pids("order_service publisher")
+    os.kill(pid, signal.SIGKILL)
+    server.wait_for_log("database system is ready to accept connections", start=len(server.log_text()) // 2)
+    kafka.start()
+    with wait_until(lambda: try_connect(server), 60, "server after its recovery") as connection:
+        wait_for_event(connection, innocent, ("SENT", 0), 60)
+        wait_for_event(connection, poison, ("FAILED", 3), 60)
+        cancel(connection, poison)
+        before = stats(connection)["pid"]
+        connection.execute("SELECT pg_terminate_backend(%s)", [before])
+        wait_until(lambda: stats(connection)["pid"] not in (None, before), 30, "a new publisher")
+        after = place(connection, "after")
+        wait_for_event(connection, after, ("SENT", 0))
+        assert stats(connection)["parked"] == 1
+        assert event(connection, poison) == ("FAILED", 3)
+        assert event(connection, poison, 2) == ("READY", 0)
+        assert ids_of(read_topic(small_topic), poison) == []
+        raise_limit(kafka, small_topic)
+        assert connection.execute("SELECT order_service.requeue_matching()").fetchone() == (1,)
+        wait_all_sent(connection)
+        assert ids_of(read_topic(small_topic), poison) == [f"{poison}.1", f"{poison}.2"]
+
+
+def try_connect(server):
+    import psycopg
+
+    try:
+        return server.connect()
+    except psycopg.OperationalError:
+        return None
+
+
+def test_a_missing_dead_letter_topic_leaves_the_event_failed_and_the_log_says_so(make_server, kafka, read_topic):
+    missing = f"missing.{uuid.uuid4().hex[:8]}"
+    server = make_server(missing)
+    with server.connect() as connection:
+        poison = place_poison(connection)
+        server.wait_for_log(f'dead letter topic "{missing}" refused 1 event', 60)
+        server.wait_for_log("What was refused stays FAILED")
+        assert event(connection, poison) == ("FAILED", 3)
+        figures = stats(connection)
+        assert figures["dlq_refused"] > 0 and figures["dlq"] == 0
+        other = place(connection, "other")
+        wait_for_event(connection, other, ("SENT", 0))
+        kafka.create_topic(missing, 1)
+        wait_for_event(connection, poison, ("DLQ", 3), 90)
+        assert [record.key for record in read_topic(missing)] == [str(poison)]
+
+
+def test_a_dead_letter_topic_that_is_too_small_leaves_the_event_failed_and_takes_the_others(
+    make_server, kafka, batch_bytes_max, read_topic
+):
+    # The headers of a dead letter make it larger by some 150 bytes, and by a symbol of 32 characters.
+    limit = str(batch_bytes_max + 150)
+    small = kafka.create_topic(f"small-dlq.{uuid.uuid4().hex[:8]}", 1, {"max.message.bytes": limit})
+    server = make_server(small)
+    with server.connect() as connection:
+        poison = place_poison(connection)
+        server.wait_for_log(f'dead letter topic "{small}" refused 1 event', 60)
+        assert event(connection, poison) == ("FAILED", 3)
+        assert stats(connection)["dlq"] == 0
+        other = place(connection, "other")
+        wait_for_event(connection, other, ("SENT", 0))
+        assert connection.execute("SELECT failed, dlq, ready FROM order_service.outbox_lag").fetchone() == (1, 0, 0)
+        raise_limit(kafka, small)
+        wait_for_event(connection, poison, ("DLQ", 3))
+        assert [record.key for record in read_topic(small)] == [str(poison)]

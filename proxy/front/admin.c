@@ -162,7 +162,8 @@ write_status(const Admin *admin, FILE *out)
 		fprintf(out, "  \"account_endpoints\": %d,\n", channel_endpoint_count(sources->channel));
 		fprintf(out, "  \"account_endpoints_ready\": %d,\n", channel_ready_count(sources->channel));
 	}
-	fprintf(out, "  \"longest_turn_us\": %" PRId64 "\n", loop_longest_turn_us(admin->loop));
+	fprintf(out, "  \"longest_turn_us\": %" PRId64 ",\n", loop_longest_turn_us(admin->loop));
+	fprintf(out, "  \"longest_own_turn_us\": %" PRId64 "\n", loop_longest_own_us(admin->loop));
 	fprintf(out, "}\n");
 }
 

@@ -70,6 +70,12 @@ extern int64_t loop_now_us(Loop *loop);
 extern int64_t loop_longest_turn_us(const Loop *loop);
 
 /*
+ * The longest that the loop itself worked or blocked in a turn: without the waits for a processor
+ * that others had.
+ */
+extern int64_t loop_longest_own_us(const Loop *loop);
+
+/*
  * Prepares an event; it waits for nothing until loop_event_add(). |what| as event_assign() takes
  * it: EV_READ | EV_PERSIST, EV_SIGNAL | EV_PERSIST (|descriptor| is the signal), or 0 for a timer
  * (|descriptor| -1).

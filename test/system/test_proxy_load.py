@@ -1,7 +1,7 @@
 """Orders at full speed through the whole path, with repeated keys and cancels: nothing is lost, doubled or left.
 
-Shows 3 and 5 of the issue. The long form (soak.py) places 240,000. It also holds the event loop to its promise; on a
-machine that has other things to do, the short one only reports it.
+The long form (soak.py) places 240,000. Both hold the event loop to its promise never to block: no turn works or blocks
+for long. How long turns take with their waits for a processor, on a machine that has other things to do, is printed.
 """
 
 import threading
@@ -17,9 +17,8 @@ from stack import wait_until
 ORDERS = sized(20_000, 240_000)
 RUN_SECONDS_MAX = sized(120, 600)
 
-# The promise, and what the scheduler of a shared machine may add to it.
+# The promise.
 TURN_SECONDS_MAX = 0.020
-TURN_SECONDS_SHARED_MAX = 0.5
 # What memory may grow by in the second half of the run: nothing, but for the noise of an allocator. The short run is
 # over when the proxy has just reached its size.
 GROWTH_BYTES_MAX = sized(8, 1) * 1024 * 1024
@@ -92,13 +91,14 @@ def test_every_order_at_full_speed_is_answered_recorded_held_and_published_once(
         found = log.broken_promises(connection)
     found += whole.differences(read_topic)
     first, second = memory.halves()
-    longest = metrics["loop_turn_longest_seconds"]
+    longest, longest_own = metrics["loop_turn_longest_seconds"], metrics["loop_turn_longest_own_seconds"]
     calls, items, buckets = batches(metrics, "receive")
     print(f"\n{bench.output}")
     print(f"{len(log.placed)} orders, {len(log.repeated)} repeated, {len(log.canceled)} cancels; codes {log.codes()}")
     print(f"batches of receive: {calls} calls, {items / calls:.1f} orders each; by size: {buckets}")
     print(
-        f"longest turn of the loop {longest * 1000:.1f} ms, with {connects(metrics):.0f} database connections made"
+        f"longest turn of the loop {longest_own * 1000:.1f} ms, {longest * 1000:.1f} ms with waits for a processor,"
+        f" with {connects(metrics):.0f} database connections made"
         f" and {metrics['dns_queries_total']:.0f} names resolved"
     )
     print(f"memory at most {first / 2**20:.1f} MiB in the first half, {second / 2**20:.1f} MiB in the second")
@@ -109,7 +109,7 @@ def test_every_order_at_full_speed_is_answered_recorded_held_and_published_once(
     assert items / calls > 2, "orders were not gathered"
     # The sanitizers keep what was freed.
     assert second <= first + GROWTH_BYTES_MAX or whole.proxy.variant == "asan"
-    assert longest < sized(TURN_SECONDS_SHARED_MAX, TURN_SECONDS_MAX)
+    assert longest_own < TURN_SECONDS_MAX
     assert not IS_SOAK or connects(metrics) > 8
 
 

@@ -9,10 +9,15 @@
 
 #include <cmocka.h>
 
+#include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -21,6 +26,8 @@
 
 /* Far beyond what a test takes: ends one that would wait for ever. */
 #define DEADLINE_US (20 * CLOCK_SECOND)
+/* A long turn: 30 ms. */
+#define LONG_US (30 * CLOCK_MS)
 
 /* What the callbacks of a test leave behind. */
 typedef struct Record
@@ -227,12 +234,113 @@ the_time_stands_still_within_a_turn(void **state)
 
 	assert_true(loop_now_us(record->loop) > record->due_us);
 	assert_true(loop_longest_turn_us(record->loop) > 0);
+	assert_true(loop_longest_own_us(record->loop) > 0);
 	out = open_memstream(&text, &size);
 	metrics_write(out);
 	fclose(out);
 	assert_non_null(strstr(text, "\nloop_turn_seconds_count 1\n"));
 	assert_non_null(strstr(text, "\nloop_turn_longest_seconds "));
+	assert_non_null(strstr(text, "\nloop_turn_longest_own_seconds "));
 	free(text);
+}
+
+static void
+block_task(void *context)
+{
+	(void) context;
+	assert_int_equal(poll(NULL, 0, 30), 0);
+}
+}
+
+static void
+a_turn_that_blocks_is_long_by_its_own_doing(void **state)
+{
+	Record *record = *state;
+
+	loop_task_init(&record->first, record->loop, block_task, record);
+	loop_defer(&record->first);
+	loop_turn(record->loop);
+	assert_true(loop_longest_own_us(record->loop) >= LONG_US);
+	assert_true(loop_longest_own_us(record->loop) == loop_longest_turn_us(record->loop));
+}
+
+static int64_t
+processor_us(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+	return time.tv_sec * CLOCK_SECOND + time.tv_nsec / 1000;
+}
+
+static void
+work_task(void *context)
+{
+	int64_t end_us = processor_us() + LONG_US;
+
+	(void) context;
+	while (processor_us() < end_us)
+		;
+}
+
+static void
+a_turn_that_works_is_long_by_its_own_doing(void **state)
+{
+	Record *record = *state;
+
+	loop_task_init(&record->first, record->loop, work_task, record);
+	loop_defer(&record->first);
+	loop_turn(record->loop);
+	assert_true(loop_longest_own_us(record->loop) >= LONG_US);
+	assert_true(loop_longest_own_us(record->loop) <= loop_longest_turn_us(record->loop));
+}
+
+/* Works until others have had the processor for more than LONG_US: the clocks are rounded. */
+static void
+starve_task(void *context)
+{
+	int64_t begin_us = clock_now_us() - processor_us();
+
+	(void) context;
+	while (clock_now_us() - processor_us() - begin_us < LONG_US + CLOCK_MS)
+		;
+}
+
+/* Stays on the processor it is on, with all that it begins. */
+static void
+stay_on_one_processor(cpu_set_t *before)
+{
+	cpu_set_t one;
+
+	assert_int_equal(sched_getaffinity(0, sizeof(*before), before), 0);
+	CPU_ZERO(&one);
+	CPU_SET(sched_getcpu(), &one);
+	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+}
+
+static void
+a_turn_that_waits_for_a_processor_is_not_to_blame_for_the_wait(void **state)
+{
+	Record *record = *state;
+	cpu_set_t before;
+	pid_t rival;
+
+	stay_on_one_processor(&before);
+	rival = fork();
+	assert_true(rival >= 0);
+	if (rival == 0)
+	{
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			;
+	}
+	loop_task_init(&record->first, record->loop, starve_task, record);
+	loop_defer(&record->first);
+	loop_turn(record->loop);
+	kill(rival, SIGKILL);
+	assert_int_equal(waitpid(rival, NULL, 0), rival);
+	assert_int_equal(sched_setaffinity(0, sizeof(before), &before), 0);
+	assert_true(loop_longest_own_us(record->loop) <= loop_longest_turn_us(record->loop) - LONG_US);
 }
 
 static void
@@ -352,6 +460,9 @@ main(void)
 		LOOP_TEST(a_stop_before_the_run_ends_it_after_one_turn),
 		LOOP_TEST(a_timer_never_comes_early),
 		LOOP_TEST(the_time_stands_still_within_a_turn),
+		LOOP_TEST(a_turn_that_blocks_is_long_by_its_own_doing),
+		LOOP_TEST(a_turn_that_works_is_long_by_its_own_doing),
+		LOOP_TEST(a_turn_that_waits_for_a_processor_is_not_to_blame_for_the_wait),
 		LOOP_TEST(a_persistent_event_comes_for_each_byte_and_then_times_out),
 		LOOP_TEST(waiting_for_ever_takes_an_earlier_timeout_away),
 		LOOP_TEST(a_removed_event_does_not_come),

@@ -31,6 +31,7 @@
 #include "net/dns.h"
 #include "net/loop.h"
 #include "net/pg_target.h"
+#include "net/tls.h"
 #include "order/account.h"
 #include "order/flow.h"
 #include "order/resolver.h"
@@ -44,6 +45,7 @@ typedef struct Proxy
 	Config *config;
 	Loop *loop;
 	Dns *dns;
+	Tls *tls; /* NULL: Account is called without */
 	Channel *channel;
 	Account *account;
 	Store *store;
@@ -104,6 +106,51 @@ check_target(const char *conninfo, char *error, size_t size)
 	return true;
 }
 
+static Tls *
+new_tls(const Config *config, TlsError *error)
+{
+	const TlsOptions options = {.ca = config->account_tls_ca,
+								.certificate = config->account_tls_certificate,
+								.key = config->account_tls_key,
+								.server_name = config->account_tls_server_name};
+
+	return tls_new(&options, error);
+}
+
+/* Reads what TLS would begin with. */
+static bool
+check_tls(const Config *config, size_t *field, char *text, size_t size)
+{
+	static const struct
+	{
+		size_t field;
+		const char *name;
+		const char *allowed;
+	} parts[] = {
+		[TLS_CA] = {offsetof(Config, account_tls_ca), "tls_ca", "a file of PEM certificates"},
+		[TLS_CERTIFICATE] = {offsetof(Config, account_tls_certificate), "tls_certificate",
+							 "a file of a PEM certificate and its chain"},
+		[TLS_KEY] = {offsetof(Config, account_tls_key), "tls_key",
+					 "a file of the PEM key of tls_certificate, not encrypted"},
+		[TLS_LIBRARY] = {offsetof(Config, account_tls), "tls",
+						 "off, or with OpenSSL as it should be"},
+	};
+	TlsError error;
+	Tls *tls = new_tls(config, &error);
+
+	if (tls != NULL)
+	{
+		tls_free(tls);
+		return true;
+	}
+	*field = parts[error.part].field;
+	(void) snprintf(text, size, "account.%s: %s; allowed: %s", parts[error.part].name, error.text,
+					parts[error.part].allowed);
+	return false;
+}
+
+static const ConfigChecks checks = {.conninfo = check_target, .tls = check_tls};
+
 /* Every client needs a descriptor. */
 static void
 raise_descriptor_limit(const Config *config)
@@ -145,7 +192,7 @@ reload(void *context, short what)
 		log_event(LOG_ERROR, "configuration cannot be read again: out of memory");
 		return;
 	}
-	fresh = config_load(proxy.config_path, check_target, out);
+	fresh = config_load(proxy.config_path, &checks, out);
 	fclose(out);
 	if (fresh == NULL)
 	{
@@ -252,9 +299,18 @@ start(void)
 	const Config *config = proxy.config;
 	ChannelOptions options = {.endpoints = config->account_endpoints};
 	AdminSources sources;
+	TlsError error;
 
 	proxy.loop = loop_new();
 	proxy.dns = dns_new(proxy.loop);
+	if (config->account_tls && (proxy.tls = new_tls(config, &error)) == NULL)
+	{
+		log_event(LOG_ERROR, "TLS cannot begin", LOG_TEXT("error", error.text));
+		return false;
+	}
+	options.tls = proxy.tls;
+	if (config->account_tls_server_name[0] != '\0')
+		options.authority = config->account_tls_server_name;
 	if ((proxy.channel = channel_new(proxy.loop, proxy.dns, &options)) == NULL)
 		return false;
 	proxy.account = account_new(proxy.loop, proxy.channel, config);
@@ -306,6 +362,8 @@ tear_down(void)
 		account_free(proxy.account);
 	if (proxy.channel != NULL)
 		channel_free(proxy.channel);
+	if (proxy.tls != NULL)
+		tls_free(proxy.tls);
 	loop_event_remove(&proxy.terminate);
 	loop_event_remove(&proxy.interrupt);
 	loop_event_remove(&proxy.hang_up);
@@ -391,7 +449,7 @@ main(int argc, char **argv)
 		return refuse_usage();
 	}
 
-	proxy.config = config_load(proxy.config_path, check_target, stderr);
+	proxy.config = config_load(proxy.config_path, &checks, stderr);
 	if (proxy.config == NULL)
 		return EXIT_USAGE;
 	if (!is_check)

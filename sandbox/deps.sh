@@ -9,7 +9,7 @@ set -euo pipefail
 
 # The one list of packages. A comment says what needs each group.
 build=(
-	# PostgreSQL 15 modules, protocol buffers, the Kafka client.
+	# PostgreSQL 15 modules, protocol buffers, the Kafka client, TLS.
 	make gcc libc6-dev pkg-config
 	postgresql-15 postgresql-server-dev-15 libpq-dev libssl-dev libkrb5-dev
 	librdkafka-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler
@@ -25,7 +25,7 @@ packages=(
 	libcmocka-dev valgrind docker-compose
 	pgtap libtap-parser-sourcehandler-pgtap-perl
 	python3 python3-pytest python3-pytest-timeout python3-psycopg python3-protobuf python3-confluent-kafka
-	python3-grpcio python3-h2
+	python3-grpcio python3-h2 python3-cryptography
 	# Sandbox: the broker needs Java 17 and comes through Maven, and so does a peer, whose source is compiled as it starts;
 	# setpriv and ps are in the rest.
 	openjdk-17-jdk-headless maven ca-certificates

@@ -244,13 +244,17 @@
 #define HTTP2_PING_ANSWER_MS_MAX 1000
 
 /*
- * To connect, with the first words of HTTP/2; then the pause after a failure, which grows by 1.6,
- * give or take a fifth. A server that accepts and closes gets at most 10 connections a second.
+ * To connect, with TLS's handshake and the first words of HTTP/2; then the pause after a failure,
+ * which grows by 1.6, give or take a fifth. A server that accepts and closes gets at most 10
+ * connections a second.
  */
 #define ENDPOINT_CONNECT_MS_MAX 1000
 #define ENDPOINT_BACKOFF_MS_MIN 1000
 #define ENDPOINT_BACKOFF_MS_MAX 120000
 #define ENDPOINT_RECONNECT_MS_MIN 100
+
+/* A file of certificates: Debian's list of all public authorities has 220 KB. */
+#define TLS_FILE_BYTES_MAX (4 * 1024 * 1024)
 
 /* A name is asked for again after a failure, but not more often than this; and without one so. */
 #define TARGET_RESOLVE_MS_MIN 5000

@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/address.h"
 #include "base/bounds.h"
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -31,7 +32,7 @@
 
 #define VARIABLE_PREFIX "ORDER_PROXY"
 #define VARIABLE_SIZE 64
-#define CONNINFO_ERROR_SIZE 256
+#define CHECK_ERROR_SIZE 640
 
 /* Where a value came from: a line of the file, or one of these. */
 #define FROM_DEFAULT 0
@@ -44,7 +45,7 @@
 #define DURATION_FROM_MS(default_ms, least_ms, most_ms) \
 	.type = SETTING_DURATION, .number = CLOCK_MS * (default_ms), .minimum = CLOCK_MS * (least_ms), \
 	.maximum = CLOCK_MS * (most_ms)
-#define CONNECTION_STRING(default_text, least) \
+#define TEXT(default_text, least) \
 	.type = SETTING_TEXT, .text = (default_text), .minimum = (least), \
 	.maximum = CONFIG_TEXT_BYTES_MAX
 
@@ -77,9 +78,9 @@ static const Setting settings[] = {
 		 "Where operators connect (HTTP: /metrics, /healthz, /readyz, /status); port 0 as above."},
 
 	{FIELD("database", "writer", writer),
-	 CONNECTION_STRING("host=127.0.0.1 port=5432 dbname=orders user=order_proxy", 1),
+	 TEXT("host=127.0.0.1 port=5432 dbname=orders user=order_proxy", 1),
 	 .help = "libpq connection string of the leader, where orders are written."},
-	{FIELD("database", "reader", reader), CONNECTION_STRING("", 0),
+	{FIELD("database", "reader", reader), TEXT("", 0),
 	 .help = "libpq connection string of the replicas, for reading; empty: the writer reads."},
 	{FIELD("database", "writer_connections", writer_connections),
 	 NUMBER_FROM(POOL_CONNECTIONS_DEFAULT, POOL_CONNECTIONS_MIN, POOL_CONNECTIONS_MAX),
@@ -123,6 +124,17 @@ static const Setting settings[] = {
 	{FIELD("account", "retry_budget_percent", retry_budget_percent),
 	 NUMBER_FROM(RETRY_BUDGET_PERCENT_DEFAULT, 0, 100), .is_reloadable = true,
 	 .help = "Retries in percent of the calls of the last 10 s, but 3 at least; 0 for none."},
+	{FIELD("account", "tls", account_tls), .type = SETTING_SWITCH, .number = false,
+	 .help = "Whether connections to Account are encrypted, and its certificate is checked."},
+	{FIELD("account", "tls_ca", account_tls_ca), TEXT("", 0),
+	 .help = "File of the certificates (PEM) that are trusted; empty: the system's."},
+	{FIELD("account", "tls_certificate", account_tls_certificate), TEXT("", 0),
+	 .help = "File of our certificate (PEM) and its chain, if Account asks for one; empty: none."},
+	{FIELD("account", "tls_key", account_tls_key), TEXT("", 0),
+	 .help = "File of its key (PEM, not encrypted). All three are read again when replaced."},
+	{FIELD("account", "tls_server_name", account_tls_server_name), .type = SETTING_TEXT, .text = "",
+	 .minimum = 0, .maximum = ADDRESS_HOST_SIZE - 1,
+	 .help = "The name in Account's certificate; empty: the host of each endpoint."},
 
 	{FIELD("log", "level", log_level), .type = SETTING_LEVEL, .number = LOG_INFO,
 	 .is_reloadable = true, .help = "The least important lines that are written."},
@@ -145,7 +157,7 @@ typedef struct Loader
 {
 	Config *config;
 	const char *path;
-	ConfigCheck check;
+	const ConfigChecks *checks;
 	FILE *file;
 	FILE *errors;
 	int error_count;
@@ -389,12 +401,41 @@ check_connections(Loader *loader)
 static void
 check_conninfo(Loader *loader, const char *name, const char *conninfo, size_t offset)
 {
-	char error[CONNINFO_ERROR_SIZE];
+	char error[CHECK_ERROR_SIZE];
 
-	if (loader->check != NULL && conninfo[0] != '\0' &&
-		!loader->check(conninfo, error, sizeof(error)))
+	if (loader->checks->conninfo != NULL && conninfo[0] != '\0' &&
+		!loader->checks->conninfo(conninfo, error, sizeof(error)))
 		fprintf(begin_error_of(loader, offset), "%s: %s; allowed: a connection string of libpq\n",
 				name, error);
+}
+
+/* What is set and not used would be a surprise: the worst is a CA without TLS. */
+static void
+check_tls(Loader *loader)
+{
+	const Config *config = loader->config;
+	bool has_certificate = config->account_tls_certificate[0] != '\0';
+	bool has_key = config->account_tls_key[0] != '\0';
+	size_t field = has_certificate ? offsetof(Config, account_tls_certificate)
+								   : offsetof(Config, account_tls_key);
+	char error[CHECK_ERROR_SIZE];
+
+	for (int i = 0; !config->account_tls && i < SETTING_COUNT; i++)
+	{
+		if (strncmp(settings[i].name, "tls_", 4) == 0 &&
+			**(char *const *) ((const char *) config + settings[i].offset) != '\0')
+			fprintf(begin_error(loader, &settings[i], loader->origins[i]),
+					"account.%s is set while account.tls is off; allowed: with tls = on\n",
+					settings[i].name);
+	}
+	if (has_certificate != has_key)
+		fprintf(begin_error_of(loader, field),
+				"account.%s is set alone; allowed: with account.%s\n",
+				has_certificate ? "tls_certificate" : "tls_key",
+				has_certificate ? "tls_key" : "tls_certificate");
+	else if (config->account_tls && loader->checks->tls != NULL &&
+			 !loader->checks->tls(config, &field, error, sizeof(error)))
+		fprintf(begin_error_of(loader, field), "%s\n", error);
 }
 
 /* What single values do not show, or not to us. */
@@ -406,6 +447,7 @@ check_together(Loader *loader)
 	check_conninfo(loader, "database.writer", config->writer, offsetof(Config, writer));
 	check_conninfo(loader, "database.reader", config->reader, offsetof(Config, reader));
 	check_connections(loader);
+	check_tls(loader);
 	if (config->attempt_timeout_us > config->overall_timeout_us)
 		fprintf(begin_error_of(loader, offsetof(Config, attempt_timeout_us)),
 				"account.attempt_timeout is longer than account.overall_timeout; allowed: at most "
@@ -419,11 +461,12 @@ check_together(Loader *loader)
 }
 
 Config *
-config_load(const char *path, ConfigCheck check, FILE *errors)
+config_load(const char *path, const ConfigChecks *checks, FILE *errors)
 {
+	static const ConfigChecks none;
 	Loader loader = {.config = bytes_new_zeroed(1, sizeof(Config)),
 					 .path = path,
-					 .check = check,
+					 .checks = checks != NULL ? checks : &none,
 					 .errors = errors};
 
 	for (int i = 0; i < SETTING_COUNT; i++)

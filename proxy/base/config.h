@@ -49,6 +49,11 @@ typedef struct Config
 	int64_t retry_delay_us;
 	int retries_max;
 	int retry_budget_percent;
+	bool account_tls;
+	char *account_tls_ca; /* these may be empty: see TlsOptions */
+	char *account_tls_certificate;
+	char *account_tls_key;
+	char *account_tls_server_name;
 
 	/* [log] */
 	LogLevel log_level;
@@ -59,15 +64,23 @@ typedef struct Config
 	int64_t shutdown_grace_us;
 } Config;
 
-/* Whether a database connection string is one; else says in |error| (terminated) why not. */
-typedef bool (*ConfigCheck)(const char *conninfo, char *error, size_t size);
+/*
+ * What only libraries know that this file does not use: whether a database connection string is
+ * one, and whether TLS could begin, asked if it is on. If not, they say in |error| (terminated)
+ * why, and the second one in |field| the offset of the wrong one. NULL: anything is right.
+ */
+typedef struct ConfigChecks
+{
+	bool (*conninfo)(const char *conninfo, char *error, size_t size);
+	bool (*tls)(const Config *config, size_t *field, char *error, size_t size);
+} ConfigChecks;
 
 /*
- * Reads a configuration. |path| NULL: defaults and environment only. |check| looks at connection
- * strings; NULL takes any. With errors, writes all of them to |errors|, a line each, as
+ * Reads a configuration. |path| NULL: defaults and environment only. |checks| NULL: none.
+ * With errors, writes all of them to |errors|, a line each, as
  * `file:line: what is wrong` with what is allowed, and returns NULL. Free with config_free().
  */
-extern Config *config_load(const char *path, ConfigCheck check, FILE *errors);
+extern Config *config_load(const char *path, const ConfigChecks *checks, FILE *errors);
 
 /* Tells of a setting, "section.name", that differs: |is_applied|, or only a restart changes it. */
 typedef void (*ConfigChange)(const char *setting, bool is_applied);

@@ -30,6 +30,7 @@ static const Unit number_units[] = {{"", 1}};
 static const char *const level_names[] = {
 	[LOG_DEBUG] = "debug", [LOG_INFO] = "info", [LOG_WARNING] = "warning", [LOG_ERROR] = "error"};
 static const char *const format_names[] = {[LOG_FORMAT_TEXT] = "text", [LOG_FORMAT_JSON] = "json"};
+static const char *const switch_names[] = {[false] = "off", [true] = "on"};
 
 #define LENGTH(array) ((int) (sizeof(array) / sizeof((array)[0])))
 
@@ -37,6 +38,13 @@ static bool
 is_text(const Setting *setting)
 {
 	return setting->type <= SETTING_ENDPOINTS;
+}
+
+/* Whether the value is one of a few words. */
+static bool
+is_word(const Setting *setting)
+{
+	return setting->type >= SETTING_LEVEL;
 }
 
 static char **
@@ -58,6 +66,8 @@ get_number(const Setting *setting, const void *config)
 			return *(const LogLevel *) field;
 		case SETTING_FORMAT:
 			return *(const LogFormat *) field;
+		case SETTING_SWITCH:
+			return *(const bool *) field;
 		default:
 			return *(const int64_t *) field;
 	}
@@ -78,6 +88,9 @@ set_number(const Setting *setting, void *config, int64_t number)
 			break;
 		case SETTING_FORMAT:
 			*(LogFormat *) field = (LogFormat) number;
+			break;
+		case SETTING_SWITCH:
+			*(bool *) field = number != 0;
 			break;
 		default:
 			*(int64_t *) field = number;
@@ -104,8 +117,18 @@ units_of(SettingType type, int *count)
 static const char *const *
 names_of(SettingType type, int *count)
 {
-	*count = type == SETTING_LEVEL ? LENGTH(level_names) : LENGTH(format_names);
-	return type == SETTING_LEVEL ? level_names : format_names;
+	switch (type)
+	{
+		case SETTING_LEVEL:
+			*count = LENGTH(level_names);
+			return level_names;
+		case SETTING_FORMAT:
+			*count = LENGTH(format_names);
+			return format_names;
+		default:
+			*count = LENGTH(switch_names);
+			return switch_names;
+	}
 }
 
 /* A whole number and a unit; a zero needs no unit. */
@@ -225,7 +248,7 @@ setting_set(const Setting *setting, void *config, const char *text)
 		set_text(setting, config, text);
 		return true;
 	}
-	if (setting->type == SETTING_LEVEL || setting->type == SETTING_FORMAT)
+	if (is_word(setting))
 	{
 		if (!parse_name(setting, text, &number))
 			return false;
@@ -284,7 +307,7 @@ setting_write(const Setting *setting, const void *config, FILE *out)
 
 	if (is_text(setting))
 		fputs(*text_field(setting, config), out);
-	else if (setting->type == SETTING_LEVEL || setting->type == SETTING_FORMAT)
+	else if (is_word(setting))
 		fputs(names_of(setting->type, &count)[get_number(setting, config)], out);
 	else
 		write_number(setting->type, get_number(setting, config), out);
@@ -332,6 +355,9 @@ setting_write_allowed(const Setting *setting, FILE *out)
 			break;
 		case SETTING_FORMAT:
 			fputs("text or json", out);
+			break;
+		case SETTING_SWITCH:
+			fputs("on or off", out);
 			break;
 	}
 }

@@ -24,6 +24,7 @@ typedef enum SettingType
 	SETTING_SIZE,      /* int64_t, bytes; written in bytes, KiB or MiB */
 	SETTING_LEVEL,     /* LogLevel */
 	SETTING_FORMAT,    /* LogFormat */
+	SETTING_SWITCH,    /* bool, on or off */
 } SettingType;
 
 typedef struct Setting

@@ -65,6 +65,7 @@ struct Channel
 {
 	Loop *loop;
 	char *authority; /* NULL: the name of the endpoint */
+	const char *scheme;
 	EndpointSet *endpoints;
 	CallList lists[CALL_FINISHED + 1]; /* by state */
 	int waiting_count;
@@ -252,7 +253,7 @@ start(ChannelCall *call, int number)
 	char timeout[GRPC_TIMEOUT_SIZE];
 	Http2Header headers[] = {
 		{.name = ":method", .value = "POST"},
-		{.name = ":scheme", .value = "http"},
+		{.name = ":scheme", .value = channel->scheme},
 		{.name = ":path", .value = call->path},
 		{.name = ":authority", .value = channel->authority},
 		{.name = "grpc-timeout", .value = timeout},
@@ -376,7 +377,9 @@ channel_new(Loop *loop, Dns *dns, const ChannelOptions *options)
 	loop_task_init(&channel->deliver, loop, deliver, channel);
 	if (options->authority != NULL)
 		channel->authority = bytes_copy_text(options->authority);
-	channel->endpoints = endpoint_set_new(loop, dns, options->endpoints, on_change, channel);
+	channel->scheme = options->tls != NULL ? "https" : "http";
+	channel->endpoints =
+		endpoint_set_new(loop, dns, options->endpoints, options->tls, on_change, channel);
 	if (channel->endpoints == NULL)
 	{
 		channel_free(channel);

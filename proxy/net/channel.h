@@ -12,6 +12,7 @@
 #include "net/dns.h"
 #include "net/grpc.h"
 #include "net/loop.h"
+#include "net/tls.h"
 
 typedef struct Channel Channel;
 typedef struct ChannelCall ChannelCall;
@@ -20,6 +21,7 @@ typedef struct ChannelOptions
 {
 	const char *endpoints; /* "host:port, host:port"; every address of a host is an endpoint */
 	const char *authority; /* :authority; NULL: host:port of the endpoint */
+	Tls *tls;              /* for all connections; NULL: none with TLS; must outlive the channel */
 } ChannelOptions;
 
 typedef struct ChannelResult

@@ -33,10 +33,27 @@ static const char *const loss_labels[] = {
 	[LINK_CLOSED] = "reason=\"closed\"",   [LINK_SOCKET] = "reason=\"network\"",
 	[LINK_BROKEN] = "reason=\"protocol\"", [LINK_SILENT] = "reason=\"silence\"",
 	[LINK_DRAINED] = "reason=\"drained\"", [LINK_ABORTED] = "reason=\"aborted\"",
+	[LINK_TLS] = "reason=\"tls\"",
 };
 
 _Static_assert(sizeof(loss_labels) / sizeof(loss_labels[0]) == LINK_LOSS_COUNT,
 			   "every reason has a label");
+
+static const char *const tls_labels[] = {
+	[TLS_UNTRUSTED] = "cause=\"untrusted\"",
+	[TLS_EXPIRED] = "cause=\"expired\"",
+	[TLS_OTHER_NAME] = "cause=\"other_name\"",
+	[TLS_UNFIT] = "cause=\"unfit\"",
+	[TLS_NO_HTTP2] = "cause=\"no_http2\"",
+	[TLS_REFUSED] = "cause=\"refused\"",
+	[TLS_PLAINTEXT] = "cause=\"plaintext\"",
+	[TLS_INTERRUPTED] = "cause=\"interrupted\"",
+	[TLS_LATE] = "cause=\"late\"",
+	[TLS_BROKEN] = "cause=\"broken\"",
+};
+
+_Static_assert(sizeof(tls_labels) / sizeof(tls_labels[0]) == TLS_CAUSE_COUNT,
+			   "every cause has a label");
 
 static void
 init_calls(ChannelMetrics *metrics)
@@ -67,6 +84,11 @@ init_connections(ChannelMetrics *metrics)
 	for (int i = 0; i < LINK_LOSS_COUNT; i++)
 		metrics_counter_init(&metrics->losses[i], "grpc_client_connections_lost_total",
 							 loss_labels[i], "Connections that ended, by reason.");
+	for (int i = 0; i < TLS_CAUSE_COUNT; i++)
+		metrics_counter_init(&metrics->tls_failures[i], "grpc_client_tls_failures_total",
+							 tls_labels[i], "Connections that TLS refused, by cause.");
+	metrics_counter_init(&metrics->tls_files_refused, "grpc_client_tls_files_refused_total", NULL,
+						 "Times that certificates were replaced by files that cannot be used.");
 	metrics_counter_init(&metrics->goaways, "grpc_client_goaways_received_total", NULL,
 						 "Connections that the server asked to leave.");
 	metrics_counter_init(&metrics->pings, "grpc_client_pings_total", NULL,

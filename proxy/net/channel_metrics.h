@@ -19,7 +19,9 @@ typedef struct ChannelMetrics
 	MetricsHistogram attempt_seconds;
 	MetricsCounter connections;
 	MetricsCounter connect_failures;
-	MetricsCounter losses[LINK_LOSS_COUNT]; /* by reason */
+	MetricsCounter losses[LINK_LOSS_COUNT];       /* by reason */
+	MetricsCounter tls_failures[TLS_CAUSE_COUNT]; /* by cause */
+	MetricsCounter tls_files_refused;             /* replaced by some that cannot be used */
 	MetricsCounter goaways;
 	MetricsCounter pings;
 	MetricsCounter used_up;           /* HTTP2_STREAM_ID_MAX */

@@ -12,6 +12,9 @@
  * FAILURE	An attempt that fails is repeated after a pause that grows. A connection that was ready
  *			and is lost is made again at once, but for ENDPOINT_RECONNECT_MS_MIN, since losing it
  *			says nothing about the next one.
+ *
+ *			With TLS, a certificate that is refused, by us or by the server, is an attempt that
+ *			failed: its line in the log says why, and the pause keeps lines as rare as attempts.
  */
 #include "net/endpoint.h"
 
@@ -191,13 +194,17 @@ on_close(void *context, LinkLoss loss, const char *text)
 	bool is_current = connection == endpoint->current;
 
 	metrics_count(&channel_metrics.losses[loss]);
-	log_event(is_current ? LOG_WARNING : LOG_INFO, "connection to endpoint ended",
-			  LOG_TEXT("endpoint", endpoint->name), LOG_TEXT("reason", text));
-	free_connection(connection);
+	if (loss == LINK_TLS)
+		metrics_count(&channel_metrics.tls_failures[tls_stream_cause(link_tls(connection->link))]);
+	/* An attempt that failed has a line of its own. */
+	if (!is_current || !endpoint->is_attempting)
+		log_event(is_current ? LOG_WARNING : LOG_INFO, "connection to endpoint ended",
+				  LOG_TEXT("endpoint", endpoint->name), LOG_TEXT("reason", text));
 	if (is_current)
-		leave_current(endpoint, "the connection ended");
+		leave_current(endpoint, text);
 	else
 		endpoint->options.handler->on_change(endpoint->options.context);
+	free_connection(connection);
 }
 
 static const Http2Handler connection_handler = {
@@ -205,6 +212,24 @@ static const Http2Handler connection_handler = {
 	.on_room = on_room,
 	.on_goaway = on_goaway,
 };
+
+/* The certificates may have been replaced since the last connection. */
+static TlsStream *
+begin_tls(Endpoint *endpoint)
+{
+	Tls *tls = endpoint->options.tls;
+	TlsError error;
+
+	if (tls == NULL)
+		return NULL;
+	if (!tls_refresh(tls, &error))
+	{
+		metrics_count(&channel_metrics.tls_files_refused);
+		log_event(LOG_ERROR, "TLS files cannot be read again, what was read before stays",
+				  LOG_TEXT("error", error.text));
+	}
+	return tls_stream_new(tls, endpoint->socket, endpoint->options.host);
+}
 
 static void
 on_connectable(void *context, short what)
@@ -226,8 +251,8 @@ on_connectable(void *context, short what)
 	/* The attempt goes on until SETTINGS are there. */
 	connection = bytes_new_zeroed(1, sizeof(Connection));
 	connection->endpoint = endpoint;
-	connection->link = link_new_client(endpoint->loop, endpoint->socket, &connection_handler,
-									   on_close, connection);
+	connection->link = link_new_client(endpoint->loop, endpoint->socket, begin_tls(endpoint),
+									   &connection_handler, on_close, connection);
 	LIST_INSERT_HEAD(&endpoint->connections, connection, entry);
 	endpoint->current = connection;
 	endpoint->socket = -1;
@@ -264,6 +289,7 @@ static void
 on_timer(void *context, short what)
 {
 	Endpoint *endpoint = context;
+	const char *reason = "no answer in time";
 
 	(void) what;
 	if (!endpoint->is_attempting)
@@ -272,8 +298,17 @@ on_timer(void *context, short what)
 		return;
 	}
 	if (endpoint->current != NULL)
+	{
+		const TlsStream *tls = link_tls(endpoint->current->link);
+
+		if (tls != NULL && !tls_stream_is_ready(tls))
+		{
+			metrics_count(&channel_metrics.tls_failures[TLS_LATE]);
+			reason = "the TLS handshake was not done in time";
+		}
 		free_connection(endpoint->current);
-	fail(endpoint, "no answer in time");
+	}
+	fail(endpoint, reason);
 }
 
 /* The endpoint --------------------------------------------------------------------------------- */

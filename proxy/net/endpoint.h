@@ -8,6 +8,7 @@
 #include "net/dns.h"
 #include "net/http2.h"
 #include "net/loop.h"
+#include "net/tls.h"
 
 typedef struct Endpoint Endpoint;
 
@@ -30,12 +31,14 @@ typedef struct EndpointHandler
 typedef struct EndpointOptions
 {
 	DnsAddress address;
-	int number; /* for its owner */
+	int number;       /* for its owner */
+	Tls *tls;         /* NULL: without TLS */
+	const char *host; /* the name that led to the address: what a certificate must name */
 	const EndpointHandler *handler;
 	void *context;
 } EndpointOptions;
 
-/* Begins to connect. */
+/* Begins to connect. |tls| and |host| must outlive it. */
 extern Endpoint *endpoint_new(Loop *loop, const EndpointOptions *options);
 
 /* Closes all connections; their streams end (HTTP2_LOST). Not from within a handler of Http2. */

@@ -4,6 +4,9 @@
  *
  * DESIGN	Output gathers during a turn; one task makes all frames of it and writes them at once.
  *
+ *			Under TLS no frame is made before the handshake is done. A record comes by a read of its
+ *			own, so that there are several in a turn.
+ *
  * LIMITS	HTTP2_OUTPUT_BYTES_MAX of output and one frame: above it no more frames are made, and a
  *			server stops reading, because what it reads makes it write.
  *
@@ -35,6 +38,7 @@ struct Link
 {
 	Loop *loop;
 	Http2 *http2;
+	TlsStream *tls; /* NULL: none */
 	LinkCloseCallback on_close;
 	void *context;
 	int socket; /* -1: closed */
@@ -57,6 +61,8 @@ close_socket(Link *link)
 	loop_event_remove(&link->writable);
 	loop_event_remove(&link->ping_timer);
 	loop_task_cancel(&link->flush);
+	if (link->tls != NULL)
+		tls_stream_close(link->tls);
 	close(link->socket);
 	link->socket = -1;
 	http2_lose(link->http2, link->written);
@@ -76,6 +82,46 @@ lose_broken(Link *link)
 	lose(link, LINK_BROKEN, http2_text(link->http2));
 }
 
+/* After a read or a write that failed. False: it only has to be done later. */
+static bool
+lose_for_error(Link *link)
+{
+	if (errno == EAGAIN || errno == EINTR)
+		return false;
+	if (link->tls != NULL && errno == EPROTO)
+		lose(link, LINK_TLS, tls_stream_text(link->tls));
+	else
+		lose(link, LINK_SOCKET, strerror(errno));
+	return true;
+}
+
+/* After a read that has to be done later; TLS may have to write first. */
+static void
+wait_for_input(Link *link)
+{
+	if (link->tls != NULL && tls_stream_is_blocked(link->tls))
+	{
+		/* What there is to read would only wake us. */
+		loop_event_remove(&link->readable);
+		loop_event_add(&link->writable, LOOP_FOREVER);
+	}
+	else if (!loop_event_is_added(&link->readable))
+		loop_event_add(&link->readable, LOOP_FOREVER);
+}
+
+/* Goes on with the handshake if there is one. False: it is not done, or the connection was lost. */
+static bool
+shake_hands(Link *link)
+{
+	if (link->tls == NULL || tls_stream_is_ready(link->tls))
+		return true;
+	if (tls_stream_handshake(link->tls) == 0)
+		return true;
+	if (!lose_for_error(link))
+		wait_for_input(link);
+	return false;
+}
+
 /* False: the connection was lost. */
 static bool
 write_output(Link *link)
@@ -85,14 +131,12 @@ write_output(Link *link)
 
 	if (size == 0)
 		return true;
-	written = send(link->socket, link->output.data + link->output_begin, size, MSG_NOSIGNAL);
+	if (link->tls == NULL)
+		written = send(link->socket, link->output.data + link->output_begin, size, MSG_NOSIGNAL);
+	else
+		written = tls_stream_write(link->tls, link->output.data + link->output_begin, size);
 	if (written == -1)
-	{
-		if (errno == EAGAIN || errno == EINTR)
-			return true;
-		lose(link, LINK_SOCKET, strerror(errno));
-		return false;
-	}
+		return !lose_for_error(link);
 	link->written += (uint64_t) written;
 	link->output_begin += (size_t) written;
 	if (link->output_begin == link->output.size)
@@ -126,6 +170,8 @@ flush(void *context)
 		lose(link, LINK_ABORTED, "aborted");
 		return;
 	}
+	if (!shake_hands(link))
+		return;
 	do
 	{
 		compact(link);
@@ -180,30 +226,69 @@ on_end_of_input(Link *link)
 		lose(link, LINK_CLOSED, "closed by the peer");
 }
 
-static void
-on_readable(void *context, short what)
+/* Bytes that were read; 0: nothing, or the connection was lost. */
+static size_t
+read_input(Link *link)
 {
-	Link *link = context;
 	uint8_t data[READ_BYTES];
-	ssize_t size = recv(link->socket, data, sizeof(data), 0);
+	ssize_t size;
 
-	(void) what;
+	if (link->tls == NULL)
+		size = recv(link->socket, data, sizeof(data), 0);
+	else
+		size = tls_stream_read(link->tls, data, sizeof(data));
 	if (size == -1)
 	{
-		if (errno != EAGAIN && errno != EINTR)
-			lose(link, LINK_SOCKET, strerror(errno));
-		return;
+		if (!lose_for_error(link))
+			wait_for_input(link);
+		return 0;
 	}
 	if (size == 0)
 	{
 		on_end_of_input(link);
-		return;
+		return 0;
 	}
 	link->read_at_us = loop_now_us(link->loop);
 	if (!http2_receive(link->http2, data, (size_t) size))
+	{
 		lose_broken(link);
-	else if (!http2_is_pinging(link->http2))
+		return 0;
+	}
+	if (!http2_is_pinging(link->http2))
 		loop_event_remove(&link->ping_timer);
+	return (size_t) size;
+}
+
+/* Records until there is no more, or enough for a turn. */
+static void
+read_records(Link *link)
+{
+	size_t size = 0;
+	size_t count;
+
+	if (!tls_stream_is_ready(link->tls))
+	{
+		if (!shake_hands(link))
+			return;
+		loop_defer(&link->flush);
+	}
+	do
+	{
+		count = read_input(link);
+		size += count;
+	} while (count > 0 && size < READ_BYTES);
+}
+
+static void
+on_readable(void *context, short what)
+{
+	Link *link = context;
+
+	(void) what;
+	if (link->tls == NULL)
+		(void) read_input(link);
+	else
+		read_records(link);
 }
 
 static void
@@ -230,7 +315,7 @@ set_options(int socket)
 }
 
 static Link *
-new_link(Loop *loop, int socket, Http2Options *options, LinkCloseCallback on_close)
+new_link(Loop *loop, int socket, TlsStream *tls, Http2Options *options, LinkCloseCallback on_close)
 {
 	Link *link = bytes_new_zeroed(1, sizeof(Link));
 
@@ -239,6 +324,7 @@ new_link(Loop *loop, int socket, Http2Options *options, LinkCloseCallback on_clo
 	link->on_close = on_close;
 	link->context = options->context;
 	link->socket = socket;
+	link->tls = tls;
 	link->is_server = options->is_server;
 	link->read_at_us = loop_now_us(loop);
 	set_options(socket);
@@ -254,12 +340,12 @@ new_link(Loop *loop, int socket, Http2Options *options, LinkCloseCallback on_clo
 }
 
 Link *
-link_new_client(Loop *loop, int socket, const Http2Handler *handler, LinkCloseCallback on_close,
-				void *context)
+link_new_client(Loop *loop, int socket, TlsStream *tls, const Http2Handler *handler,
+				LinkCloseCallback on_close, void *context)
 {
 	Http2Options options = {.handler = handler, .context = context};
 
-	return new_link(loop, socket, &options, on_close);
+	return new_link(loop, socket, tls, &options, on_close);
 }
 
 Link *
@@ -269,7 +355,7 @@ link_new_server(Loop *loop, int socket, int streams_max, const Http2Handler *han
 	Http2Options options = {
 		.is_server = true, .streams_max = streams_max, .handler = handler, .context = context};
 
-	return new_link(loop, socket, &options, on_close);
+	return new_link(loop, socket, NULL, &options, on_close);
 }
 
 void
@@ -278,6 +364,8 @@ link_free(Link *link)
 	if (link->socket != -1)
 		close_socket(link);
 	http2_free(link->http2);
+	if (link->tls != NULL)
+		tls_stream_free(link->tls);
 	bytes_free(&link->output);
 	free(link);
 }
@@ -286,6 +374,12 @@ Http2 *
 link_http2(Link *link)
 {
 	return link->http2;
+}
+
+const TlsStream *
+link_tls(const Link *link)
+{
+	return link->tls;
 }
 
 void

@@ -1,12 +1,13 @@
 /*
  * link.h
- *		An HTTP/2 connection: a socket, its protocol (http2.h) and the loop.
+ *		An HTTP/2 connection: a socket, perhaps with TLS, its protocol (http2.h) and the loop.
  */
 #ifndef LINK_H
 #define LINK_H
 
 #include "net/http2.h"
 #include "net/loop.h"
+#include "net/tls_stream.h"
 
 typedef struct Link Link;
 
@@ -19,18 +20,20 @@ typedef enum LinkLoss
 	LINK_SILENT,  /* a PING was not answered */
 	LINK_DRAINED, /* after GOAWAY, all streams have ended: as it should be */
 	LINK_ABORTED, /* link_abort() */
+	LINK_TLS,     /* TLS failed: link_tls() has the cause */
 } LinkLoss;
 
-#define LINK_LOSS_COUNT 6
+#define LINK_LOSS_COUNT 7
 
-/* All streams have ended. The last call about the link; its owner frees it here or later. */
+/* All streams have ended. The last call about the link; its owner frees it here or later. |text|
+ * may be the link's. */
 typedef void (*LinkCloseCallback)(void *context, LinkLoss loss, const char *text);
 
 /*
- * Takes over a connected, nonblocking socket. |handler| and the callback get |context|; none of
- * them is called from within this.
+ * Takes over a connected, nonblocking socket, and |tls|, a stream on it that has not begun (NULL:
+ * no TLS). |handler| and the callback get |context|; none of them is called from within this.
  */
-extern Link *link_new_client(Loop *loop, int socket, const Http2Handler *handler,
+extern Link *link_new_client(Loop *loop, int socket, TlsStream *tls, const Http2Handler *handler,
 							 LinkCloseCallback on_close, void *context);
 
 /* |streams_max| requests at a time are taken, any more are refused. */
@@ -45,6 +48,9 @@ extern void link_free(Link *link);
 
 /* To make requests. */
 extern Http2 *link_http2(Link *link);
+
+/* How TLS is getting on; NULL without TLS. */
+extern const TlsStream *link_tls(const Link *link);
 
 /* Closes at the end of the turn, without a word to the peer. */
 extern void link_abort(Link *link);

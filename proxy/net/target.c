@@ -134,3 +134,9 @@ target_name(const Target *target)
 {
 	return target->name;
 }
+
+const char *
+target_host(const Target *target)
+{
+	return target->host;
+}

@@ -34,7 +34,8 @@ extern void target_refresh(Target *target);
 /* Whether the name is being asked for and no attempt at that has failed since it was last known. */
 extern bool target_is_hopeful(const Target *target);
 
-/* "host:port", as it was given. */
+/* "host:port", as it was given, and the host alone. */
 extern const char *target_name(const Target *target);
+extern const char *target_host(const Target *target);
 
 #endif /* TARGET_H */

@@ -49,11 +49,16 @@ def fetch_jars():
 
 
 class Peer(Server):
-    """One of the servers; it can be started again on its port after it has stopped itself."""
+    """One of the servers; it can be started again on its port after it has stopped itself.
 
-    def __init__(self, directory, language):
+    tls: the contents of its files, looked at when it starts: (certificate, key), and perhaps of an authority, whose
+    certificates it then wants from its clients; empty: without TLS.
+    """
+
+    def __init__(self, directory, language, tls=()):
         super().__init__(directory)
         self.language = language
+        self.tls = tls
         self.port = None
 
     @property
@@ -73,11 +78,14 @@ class Peer(Server):
         name = {"python": "account_peer.py", "java": "AccountPeer.java"}[self.language]
         # It runs as another user, who may not be able to read the checkout.
         write_server_file(self.directory / name, (PEERS / name).read_text())
+        files = ["certificate.pem", "key.pem", "ca.pem"][: len(self.tls)]
+        for file, content in zip(files, self.tls):
+            write_server_file(self.directory / file, content)
         if self.language == "python":
-            return ["/usr/bin/python3", name, f"127.0.0.1:{self.port}"]
+            return ["/usr/bin/python3", name, f"127.0.0.1:{self.port}", *files]
         options = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"]
         options += [f"-Djava.io.tmpdir={self.directory}"]
-        return [find_java(), *options, "-cp", f"{fetch_jars()}/*", name, "127.0.0.1", str(self.port)]
+        return [find_java(), *options, "-cp", f"{fetch_jars()}/*", name, "127.0.0.1", str(self.port), *files]
 
     def stop(self):
         send_signal(self.processes(), signal.SIGTERM)

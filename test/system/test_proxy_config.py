@@ -33,6 +33,28 @@ WRONG = {
     "a line too long": ("[log]\n\nlevel = " + "x" * 10_000 + "\n", 3, ["longer than"]),
     "no connection string": ("[database]\nwriter = nonsense\n", 2, ["database.writer", "connection string"]),
     "no endpoints": ("[account]\nendpoints =\n", 2, ["endpoints", "host:port"]),
+    "a CA file that is not there": (
+        "[account]\ntls = on\ntls_ca = /nowhere/ca.pem\n",
+        3,
+        ["tls_ca", "/nowhere/ca.pem", "No such file or directory", "PEM certificates"],
+    ),
+    "a CA file without certificates": (
+        "[account]\ntls = on\ntls_ca = /etc/passwd\n",
+        3,
+        ["tls_ca", "/etc/passwd", "no certificate", "PEM certificates"],
+    ),
+    "a certificate that is not there": (
+        "[account]\ntls = on\ntls_certificate = /nowhere/me.pem\ntls_key = /nowhere/me.key\n",
+        3,
+        ["tls_certificate", "/nowhere/me.pem", "No such file or directory"],
+    ),
+    "a certificate without its key": (
+        "[account]\ntls = on\ntls_certificate = /nowhere/me.pem\n",
+        3,
+        ["tls_certificate", "tls_key"],
+    ),
+    "a CA file without TLS": ("[account]\ntls_ca = /nowhere/ca.pem\n", 2, ["tls_ca", "tls = on"]),
+    "a switch that is neither on nor off": ("[account]\ntls = maybe\n", 2, ["tls", "maybe", "on or off"]),
     "an unknown level": ("[log]\nlevel = loud\n", 2, ["level", "loud", "debug", "warning"]),
     "an unknown format": ("[log]\nformat = xml\n", 2, ["format", "xml", "json"]),
     "a line that is nothing": ("[listen]\n\nwhat is this\n", 3, []),

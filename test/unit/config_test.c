@@ -373,6 +373,46 @@ limits_that_contradict_each_other_are_refused(void **state)
 		   "listen.connection_in_flight_max is above listen.in_flight_max; allowed: at most 9\n");
 }
 
+static bool
+refuse_tls(const Config *config, size_t *field, char *text, size_t size)
+{
+	*field = offsetof(Config, account_tls_key);
+	snprintf(text, size, "no good with %s", config->account_tls_ca);
+	return config->account_tls_certificate[0] == '\0';
+}
+
+static void
+tls_is_off_or_has_what_it_needs(void **state)
+{
+	static const ConfigChecks checks = {.tls = refuse_tls};
+	Config *config = load("[account]\ntls = on\ntls_server_name = a.example\n");
+	FILE *out;
+
+	(void) state;
+	assert_true(config->account_tls);
+	assert_string_equal(config->account_tls_server_name, "a.example");
+	config_free(config);
+	config = load("[account]\ntls = off\ntls_ca =\n");
+	assert_false(config->account_tls);
+	config_free(config);
+
+	refuse("[account]\ntls = yes\n", 2, "account.tls cannot be \"yes\"; allowed: on or off\n");
+	refuse("[account]\n\ntls_ca = x\n", 3,
+		   "account.tls_ca is set while account.tls is off; allowed: with tls = on\n");
+	refuse("[account]\ntls = on\ntls_certificate = x\n", 3,
+		   "account.tls_certificate is set alone; allowed: with account.tls_key\n");
+	refuse("[account]\ntls = on\ntls_key = x\n", 3,
+		   "account.tls_key is set alone; allowed: with account.tls_certificate\n");
+
+	out = fmemopen(errors, sizeof(errors), "w");
+	write_file("[account]\ntls_ca = x\ntls_key = y\ntls_certificate = z\ntls = on\n");
+	assert_null(config_load(path, &checks, out));
+	fclose(out);
+	unlink(path);
+	assert_true(has_error(3, "no good with x\n"));
+	assert_int_equal(count_errors(), 1);
+}
+
 static void
 passwords_are_not_repeated_in_errors(void **state)
 {
@@ -459,6 +499,7 @@ main(void)
 		cmocka_unit_test(a_missing_file_and_a_directory_are_errors),
 		cmocka_unit_test(pools_never_exceed_what_the_database_has),
 		cmocka_unit_test(limits_that_contradict_each_other_are_refused),
+		cmocka_unit_test(tls_is_off_or_has_what_it_needs),
 		cmocka_unit_test(passwords_are_not_repeated_in_errors),
 		cmocka_unit_test(what_is_printed_can_be_read_and_is_the_default),
 		cmocka_unit_test(a_reload_applies_what_it_can_and_tells_the_rest),

@@ -85,6 +85,12 @@ target_name(const Target *target)
 	return target->name;
 }
 
+const char *
+target_host(const Target *target)
+{
+	return target->name;
+}
+
 static DnsAddress
 make_address(uint32_t host, int port)
 {
@@ -159,7 +165,7 @@ set_up(void **state)
 	for (int i = 0; i < SERVERS; i++)
 		servers[i] = grpc_server_new(loop, "127.0.0.1:0", serve, NULL);
 	channel_metrics_init();
-	set = endpoint_set_new(loop, NULL, "first:1, second:2", on_change, NULL);
+	set = endpoint_set_new(loop, NULL, "first:1, second:2", NULL, on_change, NULL);
 	assert_non_null(set);
 	assert_int_equal(target_count, 2);
 	return 0;

@@ -7,8 +7,12 @@ import io.grpc.ServerCall;
 import io.grpc.ServerCallHandler;
 import io.grpc.ServerMethodDefinition;
 import io.grpc.Status;
+import io.grpc.netty.shaded.io.grpc.netty.GrpcSslContexts;
 import io.grpc.netty.shaded.io.grpc.netty.NettyServerBuilder;
+import io.grpc.netty.shaded.io.netty.handler.ssl.ClientAuth;
+import io.grpc.netty.shaded.io.netty.handler.ssl.SslContextBuilder;
 import java.io.ByteArrayInputStream;
+import java.io.File;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
@@ -23,7 +27,7 @@ import java.util.concurrent.TimeUnit;
  * An Account service that is not ours: gRPC's own server for Java, which does what it is asked for. The same as
  * account_peer.py, which says more.
  *
- * <p>{@code java -cp 'jars/*' AccountPeer.java HOST PORT}
+ * <p>{@code java -cp 'jars/*' AccountPeer.java HOST PORT [CERTIFICATE KEY [CA]]}
  */
 public final class AccountPeer {
     private static final String SERVICE = "account.order.v1.AccountOrderService";
@@ -191,10 +195,15 @@ public final class AccountPeer {
 
     public static void main(String[] arguments) throws Exception {
         InetSocketAddress address = new InetSocketAddress(arguments[0], Integer.parseInt(arguments[1]));
-        NettyServerBuilder.forAddress(address)
-                .fallbackHandlerRegistry(new Registry())
-                .build()
-                .start();
+        NettyServerBuilder server = NettyServerBuilder.forAddress(address);
+        if (arguments.length > 2) {
+            SslContextBuilder tls = GrpcSslContexts.forServer(new File(arguments[2]), new File(arguments[3]));
+            if (arguments.length > 4) {
+                tls.trustManager(new File(arguments[4])).clientAuth(ClientAuth.REQUIRE);
+            }
+            server.sslContext(tls.build());
+        }
+        server.fallbackHandlerRegistry(new Registry()).build().start();
         System.out.println("READY");
         Thread.currentThread().join();
     }

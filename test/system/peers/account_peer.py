@@ -1,6 +1,6 @@
 """An Account service that is not ours: gRPC's own server for Python (its C core), which does what it is asked for.
 
-    /usr/bin/python3 account_peer.py HOST:PORT
+    /usr/bin/python3 account_peer.py HOST:PORT [CERTIFICATE KEY [CA]]
 
 It keeps nothing: the account id of a request says how the call ends (the table is in test_account_results.py). Each
 call is written to standard output as CALL and a JSON object: method, message (hexadecimal), correlation, seconds.
@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 from concurrent import futures
+from pathlib import Path
 
 import grpc
 
@@ -112,10 +113,20 @@ class Handler(grpc.GenericRpcHandler):
         return grpc.unary_stream_rpc_method_handler(call)
 
 
+def credentials(certificate, key, authority=None):
+    """TLS; with an authority, clients must show a certificate of it."""
+    return grpc.ssl_server_credentials([(key, certificate)], authority, require_client_auth=authority is not None)
+
+
 def main():
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=32), handlers=[Handler()])
-    if server.add_insecure_port(sys.argv[1]) == 0:
-        sys.exit(f"cannot listen at {sys.argv[1]}")
+    address, *files = sys.argv[1:]
+    if not files:
+        port = server.add_insecure_port(address)
+    else:
+        port = server.add_secure_port(address, credentials(*[Path(file).read_bytes() for file in files]))
+    if port == 0:
+        sys.exit(f"cannot listen at {address}")
     server.start()
     print("READY", flush=True)
     server.wait_for_termination()

@@ -250,7 +250,6 @@ block_task(void *context)
 	(void) context;
 	assert_int_equal(poll(NULL, 0, 30), 0);
 }
-}
 
 static void
 a_turn_that_blocks_is_long_by_its_own_doing(void **state)

@@ -135,7 +135,7 @@ static const Setting settings[] = {
 	 .help = "How long it stays open before one order tries whether Account is back."},
 	{FIELD("account", "calls_max", account_calls_max),
 	 NUMBER_FROM(ACCOUNT_CALLS_DEFAULT, 1, ACCOUNT_CALLS_MAX), .is_reloadable = true,
-	 .help = "Attempts under way at a time; others wait for a place, within their time limit."},
+	 .help = "Attempts under way at a time; others wait for a place, half of their time at most."},
 	{FIELD("account", "calls_waiting_max", account_waiting_max),
 	 NUMBER_FROM(ACCOUNT_WAITING_DEFAULT, 0, ACCOUNT_WAITING_MAX), .is_reloadable = true,
 	 .help = "Attempts that may wait so; orders beyond them are answered with 503 at once."},

@@ -10,12 +10,12 @@
  *			reservation.
  *
  *			Each attempt passes the breaker and the bulkhead. One that finds no place waits for it
- *			in a queue: a batch of the database releases hundreds of orders
- *			in one turn, and a service that answers in a millisecond takes them all in time. It
- *			waits only while a whole attempt still fits behind it: one that is sent with little time
- *			would time out by our fault, and leave a doubt. A retry never waits. An attempt that
- *			nobody processed and that is repeated at once tells the breaker nothing:
- *			its repetition does. So a server that is restarted, and says so, opens no breaker.
+ *			in a queue: a batch of the database releases hundreds of orders in one turn, and a
+ *			service that answers in a millisecond takes them all in time. It waits for half of the
+ *			overall limit at most, since one that is sent with little time left would time out by
+ *			our fault, and leave a doubt; a retry never waits. An attempt that nobody processed and
+ *			that is repeated at once tells the breaker nothing: its repetition does. So a server
+ *			that is restarted, and says so, opens no breaker.
  *
  * LIMITS	account_calls_max attempts under way, account_waiting_max that wait.
  *
@@ -220,7 +220,7 @@ static void
 wait_for_place(Call *call, int64_t now_us)
 {
 	Account *account = call->account;
-	int64_t until_us = call->attempts.begun_us + call->policy.overall_us - call->policy.attempt_us;
+	int64_t until_us = call->attempts.begun_us + call->policy.overall_us / 2;
 
 	if (call->sent_us == 0 && until_us > now_us &&
 		account->waiting_count < account->config->account_waiting_max)

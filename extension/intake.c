@@ -256,7 +256,7 @@ decide_row(Intake *intake, const OutboxRow *row, TimestampTz now)
 
 	if (row->status != OUTBOX_READY)
 	{
-		/* It is parked already, unless the table was loaded from elsewhere. */
+		/* It is parked already, unless the table was restored from a dump. */
 		if (row->status != OUTBOX_SENT)
 			parked_add(intake->parked, row->order_id, row->event_id);
 		gaps_close(&intake->gaps, row->event_id, row->event_id + 1);

@@ -155,10 +155,11 @@ CREATE TABLE order_service.parked_order (
     is_requeued boolean NOT NULL DEFAULT false
 );
 COMMENT ON TABLE order_service.parked_order IS
-    'Orders with an event that Kafka refused for good: it and all later ones of the order wait for requeue()';
+    'Orders with an event that Kafka refused for good: it and all later ones of the order wait for requeue(). Like watermark not dumped: the publisher of a restored database makes the rows anew';
 COMMENT ON COLUMN order_service.parked_order.order_id IS 'The order';
 COMMENT ON COLUMN order_service.parked_order.event_id IS 'The event that is FAILED or DLQ';
-COMMENT ON COLUMN order_service.parked_order.parked_at IS 'When the event became FAILED';
+COMMENT ON COLUMN order_service.parked_order.parked_at IS
+    'When the event became FAILED, or was found to be in a table restored from a dump';
 COMMENT ON COLUMN order_service.parked_order.is_requeued IS
     'True from requeue() until the publisher has taken the order up again and deletes the row';
 
@@ -226,7 +227,6 @@ SELECT pg_catalog.pg_extension_config_dump('order_service.orders', '');
 SELECT pg_catalog.pg_extension_config_dump('order_service.idempotency_key', '');
 SELECT pg_catalog.pg_extension_config_dump('order_service.event_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('order_service.outbox', '');
-SELECT pg_catalog.pg_extension_config_dump('order_service.parked_order', '');
 SELECT pg_catalog.pg_extension_config_dump('order_service.execution', '');
 SELECT pg_catalog.pg_extension_config_dump('order_service.hold_debt', '');
 SELECT pg_catalog.pg_extension_config_dump('order_service.session', '');

@@ -95,6 +95,9 @@
 #define MAX_ATTEMPTS_DEFAULT 3
 #define MAX_ATTEMPTS_MAX 1000
 
+/* Events that become FAILED are told of in the log at most this often. */
+#define WARNING_INTERVAL_MS 10000
+
 /* Dead letters: from which age on, how often they are looked for, rows of one look. */
 #define DLQ_AFTER_S_DEFAULT 3600
 #define DLQ_INTERVAL_S_DEFAULT 300

@@ -57,6 +57,9 @@ typedef struct Publisher
 	char *brokers; /* as the producer was opened with */
 	char *options;
 	int64 saved_low_water;
+	DeliveryFailure given_up; /* the last event that became FAILED */
+	int given_up_count;       /* those that no warning tells of yet */
+	TimestampTz next_warning;
 	TimestampTz next_save;
 	uint64 progress; /* events acknowledged or refused so far, and when the last of them was */
 	TimestampTz progress_at;
@@ -134,28 +137,34 @@ park(Publisher *publisher, const DeliveryFailure *failure)
 	parked_add(publisher->parked, failure->order_id, failure->event_id);
 	gaps_close(intake_gaps(publisher->intake), failure->event_id, failure->event_id + 1);
 	pg_atomic_fetch_add_u64(&publisher->channel->counters.failed, 1);
+	publisher->given_up = *failure;
+	publisher->given_up_count++;
 }
 
+/* The first at once, the others together: a topic that takes nothing gives up thousands. */
 static void
-warn_of_parked(const DeliveryFailure *last, int count)
+warn_of_given_up(Publisher *publisher, TimestampTz now)
 {
-	ereport(
-		WARNING,
-		(errmsg("Kafka refuses event " INT64_FORMAT " of order " INT64_FORMAT ": %s",
-				last->event_id, last->order_id, last->error),
-		 errdetail("It is one of %d that are FAILED now, after %d attempts each; later events of "
-				   "the same order wait.",
-				   count, settings_max_attempts),
-		 errhint("See order_service.dlq; order_service.requeue() has an event sent again.")));
+	const DeliveryFailure *last = &publisher->given_up;
+
+	if (publisher->given_up_count == 0 || now < publisher->next_warning)
+		return;
+	ereport(WARNING, (errmsg("Kafka refuses event " INT64_FORMAT " of order " INT64_FORMAT ": %s",
+							 last->event_id, last->order_id, last->error),
+					  errdetail("Newly FAILED events, after %d attempts each: %d. Later events of "
+								"the same order wait.",
+								settings_max_attempts, publisher->given_up_count),
+					  errhint("See order_service.dlq; order_service.requeue() has an event sent "
+							  "again.")));
+	publisher->given_up_count = 0;
+	publisher->next_warning = TimestampTzPlusMilliseconds(now, WARNING_INTERVAL_MS);
 }
 
-/* Counts the failures reported by now; one line in the log for all that were the last attempt. */
+/* Counts the failures reported by now. */
 static void
-record_failures(Publisher *publisher)
+record_failures(Publisher *publisher, TimestampTz now)
 {
 	DeliveryFailure failure;
-	DeliveryFailure last = {0};
-	int parked = 0;
 	bool has_begun = false;
 
 	while (delivery_take_failure(publisher->delivery, &failure))
@@ -165,16 +174,11 @@ record_failures(Publisher *publisher)
 		has_begun = true;
 		if (outbox_record_failure(failure.event_id, failure.error, settings_retry_interval_s,
 								  settings_max_attempts))
-		{
 			park(publisher, &failure);
-			last = failure;
-			parked++;
-		}
 	}
 	if (has_begun)
 		worker_commit();
-	if (parked > 0)
-		warn_of_parked(&last, parked);
+	warn_of_given_up(publisher, now);
 }
 
 /*
@@ -307,7 +311,7 @@ turn(Publisher *publisher)
 		is_busy |= intake_read_ring(publisher->intake);
 		is_busy |= intake_read_table(publisher->intake, now);
 	}
-	record_failures(publisher);
+	record_failures(publisher, now);
 	if (settings_publishing)
 		is_busy |= dead_letters_turn(publisher->dead_letters, now);
 	is_busy |= mark_sent(publisher, now, false);
@@ -363,7 +367,7 @@ drain(Publisher *publisher)
 	{
 		CHECK_FOR_INTERRUPTS();
 		delivery_poll(publisher->delivery);
-		record_failures(publisher);
+		record_failures(publisher, GetCurrentTimestamp());
 		(void) mark_sent(publisher, 0, true);
 		if (delivery_in_flight(publisher->delivery) == 0 &&
 			delivery_acknowledged_count(publisher->delivery) == 0)

@@ -321,8 +321,7 @@ start(void)
 	sources = (AdminSources){.listener = proxy.listener,
 							 .flow = proxy.flow,
 							 .store = proxy.store,
-							 .channel = proxy.channel,
-							 .account = proxy.account};
+							 .channel = proxy.channel};
 	if ((proxy.admin = admin_new(proxy.loop, config, &sources)) == NULL)
 		return false;
 	proxy.resolver = resolver_new(proxy.loop, proxy.store, proxy.account);

@@ -21,6 +21,8 @@
  *			table) gives them to new rows, or back to the system when they are the last.
  *
  * LIMITS	At most a fifth of the publisher's time, so a backlog of old rows cannot hold events up.
+ *			The file of the index does not shrink, 27 bytes per event that a snapshot kept: its
+ *			pages are used again, and REINDEX CONCURRENTLY gives them back to the system.
  *
  * FAILURE	Losing a step, or the cursor, loses nothing: a new process starts at the oldest row. A
  *			removal is in the WAL behind the mark that allowed it, so a crash never keeps the one

@@ -94,7 +94,10 @@ typedef enum Repeat
 	X(65, INTERNAL_ERROR, CODE_INTERNAL, "internal error") \
 	X(66, PAYLOAD_INVALID, CODE_INVALID, "payload is not a message of this method") \
 	X(67, UNKNOWN_METHOD, CODE_NOT_FOUND, "method does not exist") \
-	X(68, LIMIT_INVALID, CODE_INVALID, "limit is not valid")
+	X(68, LIMIT_INVALID, CODE_INVALID, "limit is not valid") \
+	X(69, ACCOUNT_RESTING, CODE_UNAVAILABLE, \
+	  "account service fails too often and is given a rest") \
+	X(70, ACCOUNT_BUSY, CODE_UNAVAILABLE, "too many orders wait for the account service")
 
 typedef enum Reason
 {

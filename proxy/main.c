@@ -321,7 +321,8 @@ start(void)
 	sources = (AdminSources){.listener = proxy.listener,
 							 .flow = proxy.flow,
 							 .store = proxy.store,
-							 .channel = proxy.channel};
+							 .channel = proxy.channel,
+							 .account = proxy.account};
 	if ((proxy.admin = admin_new(proxy.loop, config, &sources)) == NULL)
 		return false;
 	proxy.resolver = resolver_new(proxy.loop, proxy.store, proxy.account);

@@ -80,7 +80,7 @@
 #define CLOSE_ANSWERS_MS 5000
 #define CLOSE_LINGER_MS 2000
 
-/* Requests to the admin port: GET and HEAD without a body, so this is for the headers. */
+/* Requests to the admin port: few and without a body, so this is for the headers. */
 #define ADMIN_HEADER_BYTES_MAX 8192
 #define ADMIN_BODY_BYTES_MAX 1024
 #define ADMIN_TIMEOUT_SECONDS 5
@@ -187,9 +187,17 @@
 #define BREAKER_OPEN_MS_DEFAULT 30000
 #define BREAKER_OPEN_MS_MAX 3600000
 
-/* Attempts at Account under way at a time (SPEC 3): more would only wait there. */
+/*
+ * Attempts at Account under way at a time (SPEC 3): more would only wait there. Those that wait
+ * here come in bursts of up to a batch from each connection of the database (4 * 256).
+ */
 #define ACCOUNT_CALLS_DEFAULT 128
 #define ACCOUNT_CALLS_MAX 65536
+#define ACCOUNT_WAITING_DEFAULT 1024
+#define ACCOUNT_WAITING_MAX 1000000
+
+/* For so long after a failed attempt, calls for debts are paid from the budget of retries. */
+#define ACCOUNT_TROUBLE_MS 1000
 
 /*
  * Retries (SPEC 3): 10 % of the calls of the last 10 s, seen in buckets of 1 s. Where this is less

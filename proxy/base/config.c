@@ -74,8 +74,8 @@ static const Setting settings[] = {
 	 .help = "For a request to come in whole, and for waiting answers to move; else it is over."},
 
 	{FIELD("admin", "address", admin_address), .type = SETTING_ADDRESS, .text = "127.0.0.1:9094",
-	 .help =
-		 "Where operators connect (HTTP: /metrics, /healthz, /readyz, /status); port 0 as above."},
+	 .help = "Where operators connect (HTTP: /metrics, /healthz, /readyz, /status; POST to"
+			 " /breaker/reset); port 0 as above."},
 
 	{FIELD("database", "writer", writer),
 	 TEXT("host=127.0.0.1 port=5432 dbname=orders user=order_proxy", 1),
@@ -124,6 +124,21 @@ static const Setting settings[] = {
 	{FIELD("account", "retry_budget_percent", retry_budget_percent),
 	 NUMBER_FROM(RETRY_BUDGET_PERCENT_DEFAULT, 0, 100), .is_reloadable = true,
 	 .help = "Retries in percent of the calls of the last 10 s, but 3 at least; 0 for none."},
+	{FIELD("account", "breaker_window", breaker_window),
+	 NUMBER_FROM(BREAKER_WINDOW_DEFAULT, 1, BREAKER_WINDOW_MAX), .is_reloadable = true,
+	 .help = "Results of attempts that the circuit breaker looks at; with fewer it stays closed."},
+	{FIELD("account", "breaker_failures_percent", breaker_failures_percent),
+	 NUMBER_FROM(BREAKER_FAILURES_PERCENT_DEFAULT, 1, 100), .is_reloadable = true,
+	 .help = "Failures among them, in percent, that open it: orders are refused at once."},
+	{FIELD("account", "breaker_open_time", breaker_open_us),
+	 DURATION_FROM_MS(BREAKER_OPEN_MS_DEFAULT, 1, BREAKER_OPEN_MS_MAX), .is_reloadable = true,
+	 .help = "How long it stays open before one order tries whether Account is back."},
+	{FIELD("account", "calls_max", account_calls_max),
+	 NUMBER_FROM(ACCOUNT_CALLS_DEFAULT, 1, ACCOUNT_CALLS_MAX), .is_reloadable = true,
+	 .help = "Attempts under way at a time; others wait for a place, half of their time at most."},
+	{FIELD("account", "calls_waiting_max", account_waiting_max),
+	 NUMBER_FROM(ACCOUNT_WAITING_DEFAULT, 0, ACCOUNT_WAITING_MAX), .is_reloadable = true,
+	 .help = "Attempts that may wait so; orders beyond them are answered with 503 at once."},
 	{FIELD("account", "tls", account_tls), .type = SETTING_SWITCH, .number = false,
 	 .help = "Whether connections to Account are encrypted, and its certificate is checked."},
 	{FIELD("account", "tls_ca", account_tls_ca), TEXT("", 0),

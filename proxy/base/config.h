@@ -49,6 +49,11 @@ typedef struct Config
 	int64_t retry_delay_us;
 	int retries_max;
 	int retry_budget_percent;
+	int breaker_window;
+	int breaker_failures_percent;
+	int64_t breaker_open_us;
+	int account_calls_max;
+	int account_waiting_max;
 	bool account_tls;
 	char *account_tls_ca; /* these may be empty: see TlsOptions */
 	char *account_tls_certificate;

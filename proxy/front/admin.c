@@ -51,10 +51,21 @@ struct Admin
 /* The one of this process: libevent tells of a failed accept() without our context. */
 static Admin *current;
 
+/* Whether a request has a method that its page takes; else it has been answered. */
+static bool
+is_allowed(struct evhttp_request *request, enum evhttp_cmd_type methods, const char *names)
+{
+	if ((evhttp_request_get_command(request) & methods) != 0)
+		return true;
+	evhttp_add_header(evhttp_request_get_output_headers(request), "Allow", names);
+	evhttp_send_error(request, HTTP_BADMETHOD, NULL);
+	return false;
+}
+
 /* Answers with what |write| makes of the admin. */
 static void
-answer(struct evhttp_request *request, Admin *admin, int status, const char *type,
-	   void (*write)(const Admin *admin, FILE *out))
+answer_with(struct evhttp_request *request, Admin *admin, int status, const char *type,
+			void (*write)(const Admin *admin, FILE *out))
 {
 	char *text = NULL;
 	size_t size = 0;
@@ -75,12 +86,22 @@ answer(struct evhttp_request *request, Admin *admin, int status, const char *typ
 	free(text);
 }
 
+/* The same, for pages that change nothing. */
+static void
+answer(struct evhttp_request *request, Admin *admin, int status, const char *type,
+	   void (*write)(const Admin *admin, FILE *out))
+{
+	if (is_allowed(request, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD, "GET, HEAD"))
+		answer_with(request, admin, status, type, write);
+}
+
 /* The pages ------------------------------------------------------------------------------------ */
 
 static void
 write_metrics(const Admin *admin, FILE *out)
 {
-	(void) admin;
+	if (admin->sources.account != NULL)
+		(void) account_measure(admin->sources.account);
 	metrics_write(out);
 }
 
@@ -131,6 +152,20 @@ on_readiness(struct evhttp_request *request, void *context)
 }
 
 static void
+write_account(Account *account, FILE *out)
+{
+	AccountState state = account_measure(account);
+
+	fprintf(out, "  \"account_calls_running\": %d,\n", state.running);
+	fprintf(out, "  \"account_calls_waiting\": %d,\n", state.waiting);
+	fprintf(out, "  \"account_retry_budget\": %" PRId64 ",\n", state.retry_budget);
+	fprintf(out, "  \"account_breaker\": \"%s\",\n", state.breaker);
+	fprintf(out, "  \"account_breaker_results\": %d,\n", state.breaker_results);
+	fprintf(out, "  \"account_breaker_failures\": %d,\n", state.breaker_failures);
+	fprintf(out, "  \"account_breaker_opened\": %" PRIu64 ",\n", state.breaker_opened);
+}
+
+static void
 write_status(const Admin *admin, FILE *out)
 {
 	const AdminSources *sources = &admin->sources;
@@ -162,6 +197,8 @@ write_status(const Admin *admin, FILE *out)
 		fprintf(out, "  \"account_endpoints\": %d,\n", channel_endpoint_count(sources->channel));
 		fprintf(out, "  \"account_endpoints_ready\": %d,\n", channel_ready_count(sources->channel));
 	}
+	if (sources->account != NULL)
+		write_account(sources->account, out);
 	fprintf(out, "  \"longest_turn_us\": %" PRId64 ",\n", loop_longest_turn_us(admin->loop));
 	fprintf(out, "  \"longest_own_turn_us\": %" PRId64 "\n", loop_longest_own_us(admin->loop));
 	fprintf(out, "}\n");
@@ -174,10 +211,24 @@ on_status(struct evhttp_request *request, void *context)
 }
 
 static void
+write_reset(const Admin *admin, FILE *out)
+{
+	account_reset_breaker(admin->sources.account);
+	fputs("closed\n", out);
+}
+
+static void
+on_breaker_reset(struct evhttp_request *request, void *context)
+{
+	if (is_allowed(request, EVHTTP_REQ_POST, "POST"))
+		answer_with(request, context, HTTP_OK, TYPE_TEXT, write_reset);
+}
+
+static void
 write_contents(const Admin *admin, FILE *out)
 {
 	(void) admin;
-	fputs("there are /metrics /healthz /readyz /status\n", out);
+	fputs("there are /metrics /healthz /readyz /status, and POST /breaker/reset\n", out);
 }
 
 static void
@@ -214,7 +265,7 @@ make_server(Admin *admin)
 
 	if (server == NULL)
 		return NULL;
-	evhttp_set_allowed_methods(server, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD);
+	evhttp_set_allowed_methods(server, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD | EVHTTP_REQ_POST);
 	evhttp_set_max_headers_size(server, ADMIN_HEADER_BYTES_MAX);
 	evhttp_set_max_body_size(server, ADMIN_BODY_BYTES_MAX);
 	evhttp_set_timeout(server, ADMIN_TIMEOUT_SECONDS);
@@ -222,7 +273,9 @@ make_server(Admin *admin)
 	if (evhttp_set_cb(server, "/metrics", on_metrics, admin) == 0 &&
 		evhttp_set_cb(server, "/healthz", on_health, admin) == 0 &&
 		evhttp_set_cb(server, "/readyz", on_readiness, admin) == 0 &&
-		evhttp_set_cb(server, "/status", on_status, admin) == 0)
+		evhttp_set_cb(server, "/status", on_status, admin) == 0 &&
+		(admin->sources.account == NULL ||
+		 evhttp_set_cb(server, "/breaker/reset", on_breaker_reset, admin) == 0))
 		return server;
 	evhttp_free(server);
 	return NULL;

@@ -1,6 +1,6 @@
 /*
  * admin.h
- *		The port for operators: HTTP with /metrics, /healthz, /readyz and /status.
+ *		The port for operators: HTTP with /metrics, /healthz, /readyz, /status and /breaker/reset.
  */
 #ifndef ADMIN_H
 #define ADMIN_H
@@ -11,6 +11,7 @@
 #include "front/listener.h"
 #include "net/channel.h"
 #include "net/loop.h"
+#include "order/account.h"
 #include "order/flow.h"
 #include "order/store.h"
 
@@ -23,6 +24,7 @@ typedef struct AdminSources
 	const Flow *flow;
 	const Store *store;
 	const Channel *channel; /* to the Account service */
+	Account *account;
 } AdminSources;
 
 /*
@@ -32,6 +34,7 @@ typedef struct AdminSources
  *	/healthz	200: the loop turns
  *	/readyz		200, or 503 with the reason in words
  *	/status		JSON for people
+ *	/breaker/reset	POST: closes the circuit breaker of Account
  */
 extern Admin *admin_new(Loop *loop, const Config *config, const AdminSources *sources);
 

@@ -56,6 +56,7 @@ struct ChannelCall
 	Http2Stream *stream; /* while it is running */
 	int endpoint;
 	bool is_unprocessed;
+	bool is_refused_here;
 	Response response;
 };
 
@@ -155,6 +156,7 @@ tell(ChannelCall *call)
 		.status = response->status,
 		.text = response->text[0] == '\0' ? grpc_status_name(response->status) : response->text,
 		.is_unprocessed = call->is_unprocessed,
+		.is_refused_here = call->is_refused_here,
 		.endpoint = call->endpoint,
 	};
 
@@ -317,6 +319,7 @@ place(ChannelCall *call)
 	else if (channel->waiting_count > CHANNEL_WAITING_MAX)
 	{
 		metrics_count(&channel_metrics.waiting_refused);
+		call->is_refused_here = true;
 		stop(call, GRPC_UNAVAILABLE, "too many calls wait for an endpoint");
 	}
 }

@@ -30,9 +30,10 @@ typedef struct ChannelResult
 	const char *text;     /* the status in words, never NULL; valid during the callback */
 	const uint8_t *reply; /* with GRPC_OK the message, valid during the callback */
 	size_t reply_size;
-	bool is_unprocessed; /* certainly no server has acted on the call (never sent, REFUSED_STREAM,
+	bool is_unprocessed;  /* certainly no server has acted on the call (never sent, REFUSED_STREAM,
 						  * behind a GOAWAY's last stream) */
-	int endpoint;        /* which it went to, for ChannelRequest.avoid; -1: none */
+	bool is_refused_here; /* because CHANNEL_WAITING_MAX calls wait: no word about the service */
+	int endpoint;         /* which it went to, for ChannelRequest.avoid; -1: none */
 } ChannelResult;
 
 typedef void (*ChannelCallback)(void *context, const ChannelResult *result);

@@ -8,29 +8,18 @@
 
 #include "base/config.h"
 #include "net/channel.h"
+#include "net/loop.h"
+#include "order/account_message.h"
 #include "reason.h"
 
 typedef struct Account Account;
-
-/* What to reserve or release. Texts are copied. */
-typedef struct AccountReservation
-{
-	int64_t account_id;
-	int64_t order_id;
-	uint64_t correlation_id;
-	const char *reserve_id;
-	bool is_cash;         /* a BUY reserves cash, a SELL a position */
-	const char *currency; /* cash */
-	const char *symbol;   /* position */
-	int64_t amount;       /* micro-units of cash, or units of a position */
-} AccountReservation;
 
 /*
  * How a call ended: what to settle the order with. For a reservation
  *	REASON_NONE, hold HELD				it holds
  *	a refusal, hold NONE				Account said no
  *	a refusal, hold UNKNOWN				Account said no to a repetition; the first may still come
- *	ACCOUNT_UNAVAILABLE, NONE			certainly never processed
+ *	ACCOUNT_UNAVAILABLE, NONE			certainly never processed, also refused by us
  *	ACCOUNT_OUTCOME_UNKNOWN, UNKNOWN	it may hold: a debt
  * For a release REASON_NONE, hold NONE: nothing is held any more; with every other reason it may
  * be.
@@ -65,6 +54,31 @@ extern void account_reserve(Account *account, const AccountReservation *reservat
 /* Releases what was reserved under the reserve_id; likewise. */
 extern void account_release(Account *account, const AccountReservation *reservation,
 							AccountCallback callback, void *context);
+
+/*
+ * Whether a new order should be taken: REASON_NONE, or why it would be refused in vain (503):
+ * ACCOUNT_RESTING behind an open breaker, ACCOUNT_BUSY where all places are taken and as many wait
+ * as may. Promises nothing, but counts a refusal: whoever hears one, tells its client.
+ */
+extern Reason account_look(Account *account);
+
+/* Closes the circuit breaker by hand. */
+extern void account_reset_breaker(Account *account);
+
+/* For people. */
+typedef struct AccountState
+{
+	const char *breaker;     /* "closed", "open", "half-open" */
+	int breaker_results;     /* in its window ... */
+	int breaker_failures;    /* ... and those of them that are failures */
+	uint64_t breaker_opened; /* times it opened */
+	int64_t retry_budget;    /* attempts that could be paid for now */
+	int running;             /* attempts under way ... */
+	int waiting;             /* ... and waiting for a place */
+} AccountState;
+
+/* How it is now; brings the metrics up to date that are not counted as things happen. */
+extern AccountState account_measure(Account *account);
 
 /* Calls under way. */
 extern int account_pending_count(const Account *account);

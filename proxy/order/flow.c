@@ -253,7 +253,14 @@ place(Call *call)
 {
 	const OrderService__V1__PlaceOrderRequest *request =
 		(const OrderService__V1__PlaceOrderRequest *) call->message;
+	Reason reason = account_look(call->flow->account);
 
+	/* What Account would not be asked for is not recorded either: the key stays unused. */
+	if (reason != REASON_NONE)
+	{
+		refuse(call, reason, NULL);
+		return;
+	}
 	call->item.key = request->idempotency_key;
 	call->item.symbol = request->symbol;
 	call->item.side = small((int) request->side);

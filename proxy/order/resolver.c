@@ -159,6 +159,7 @@ pay(Resolver *resolver, const StoreClaim *claim)
 		.correlation_id = (uint64_t) claim->order_id,
 		.reserve_id = debt->reserve_id,
 		.is_cash = claim->side == SIDE_BUY,
+		.is_debt = true,
 		.currency = debt->currency,
 		.symbol = debt->symbol,
 		.amount = claim->reserve_amount,

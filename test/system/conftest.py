@@ -28,7 +28,7 @@ import stack  # noqa: E402 (found only through the line above)
 from proxy import create_role  # noqa: E402
 from soak import IS_SOAK, sized  # noqa: E402
 
-READ_SECONDS_MAX = 30
+READ_SECONDS_MAX = sized(30, 300)
 TEST_SECONDS_MAX = sized(300, 3600)
 LOG_LINES = 40
 # The build of the proxy, for tests that do not choose one: gcc, clang or asan.

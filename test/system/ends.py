@@ -1,4 +1,4 @@
-"""How an order ends about which Account has decided, or not: what proxy/order/account.c promises."""
+"""How an order ends about which Account has decided, or not: what proxy/order/account_message.c promises."""
 
 import itertools
 

@@ -306,6 +306,65 @@ class Load:
         }
 
 
+FLOOD = (
+    "SELECT order_id FROM generate_series(1, %s) i,"
+    " order_service.place_order(%s, %s || i, 'AAA', 'BUY', 'LIMIT', 1, 10000000)"
+)
+FLOOD_CANCEL = "SELECT order_service.cancel_order(%s, %s || 'cancel-' || id, id) FROM unnest(%s::bigint[]) id"
+
+
+class Flood(threading.Thread):
+    """Places orders faster than clients can: `items` in each transaction, and cancels all of them in the next one.
+
+    with Flood(server, items=100) as flood: ...   it runs until the end; nothing is promised to it
+    pause: seconds between two such pairs of transactions
+    """
+
+    def __init__(self, server, items, account=9999, is_durable=True, pause=0):
+        super().__init__(name=f"flood {account}", daemon=True)
+        self.server = server
+        self.items = items
+        self.account = account
+        self.pause = pause
+        self.order_count = 0
+        self._options = "" if is_durable else "-c synchronous_commit=off"
+        self._stopping = threading.Event()
+        self._error = None
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_exc):
+        self._stopping.set()
+        self.join(60)
+        assert not self.is_alive() and self._error is None, self._error
+
+    def wait_for_more(self, orders, seconds):
+        """Wait until that many more orders are acknowledged, or it gave up."""
+        goal = self.order_count + orders
+        wait_until(lambda: self._error or self.order_count >= goal, seconds, f"{orders} more orders")
+
+    def run(self):
+        while not self._stopping.is_set() and self._error is None:
+            try:
+                self._run_connected()
+            except psycopg.OperationalError:
+                # The server is down, or just came up: what was lost with it is not asked for again.
+                self._stopping.wait(0.1)
+            except BaseException as error:  # shown at the end
+                self._error = error
+
+    def _run_connected(self):
+        with self.server.connect(options=self._options) as connection:
+            while not self._stopping.is_set():
+                key = f"flood-{uuid.uuid4().hex}-"
+                rows = connection.execute(FLOOD, [self.items, self.account, key]).fetchall()
+                self.order_count += len(rows)
+                connection.execute(FLOOD_CANCEL, [self.account, key, [order_id for (order_id,) in rows]])
+                self._stopping.wait(self.pause)
+
+
 def broken_promises(connection, acknowledged):
     """Acknowledged orders that the database has not, has twice, or has otherwise; a list of texts."""
     query = (

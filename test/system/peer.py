@@ -1,4 +1,8 @@
-"""gRPC's own servers in the place of Account: peers/account_peer.py and peers/AccountPeer.java as servers of a test."""
+"""gRPC's own servers in two languages as servers of a test: in the place of Account, and of gRPC's interoperability tests.
+
+Peer            peers/account_peer.py or peers/AccountPeer.java: an Account service that does what it is asked for
+InteropPeer     peers/interop_peer.py or the official one for Java: the service grpc.testing.TestService
+"""
 
 import json
 import shutil
@@ -55,6 +59,9 @@ class Peer(Server):
     certificates it then wants from its clients; empty: without TLS.
     """
 
+    # What it writes when it can be called.
+    ready_text = "READY"
+
     def __init__(self, directory, language, tls=()):
         super().__init__(directory)
         self.language = language
@@ -72,20 +79,26 @@ class Peer(Server):
         self.port = self.port or free_port()
         log_start = len(self.log_text())
         self._spawn(self._command(), server_environment())
-        self._wait_ready(lambda: "READY" in self.log_text()[log_start:], f"the peer in {self.language}")
+        self._wait_ready(lambda: self.ready_text in self.log_text()[log_start:], f"the peer in {self.language}")
 
     def _command(self):
-        name = {"python": "account_peer.py", "java": "AccountPeer.java"}[self.language]
-        # It runs as another user, who may not be able to read the checkout.
-        write_server_file(self.directory / name, (PEERS / name).read_text())
         files = ["certificate.pem", "key.pem", "ca.pem"][: len(self.tls)]
         for file, content in zip(files, self.tls):
             write_server_file(self.directory / file, content)
         if self.language == "python":
-            return ["/usr/bin/python3", name, f"127.0.0.1:{self.port}", *files]
+            self._bring("account_peer.py")
+            return ["/usr/bin/python3", "account_peer.py", f"127.0.0.1:{self.port}", *files]
+        self._bring("AccountPeer.java")
+        return self._java("AccountPeer.java", "127.0.0.1", str(self.port), *files)
+
+    def _bring(self, name):
+        """Copy a file to the server: it runs as another user, who may not be able to read the checkout."""
+        write_server_file(self.directory / name, (PEERS / name).read_text())
+
+    def _java(self, *words):
         options = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"]
         options += [f"-Djava.io.tmpdir={self.directory}"]
-        return [find_java(), *options, "-cp", f"{fetch_jars()}/*", name, "127.0.0.1", str(self.port), *files]
+        return [find_java(), *options, "-cp", f"{fetch_jars()}/*", *words]
 
     def stop(self):
         send_signal(self.processes(), signal.SIGTERM)
@@ -99,3 +112,20 @@ class Peer(Server):
             message = getattr(contracts.module("account"), f"{call['method']}Request")
             call["message"] = message.FromString(bytes.fromhex(call["message"]))
         return calls
+
+
+class InteropPeer(Peer):
+    """A server that gRPC's interoperability tests call."""
+
+    def __init__(self, directory, language):
+        super().__init__(directory, language)
+        if language == "java":
+            self.ready_text = "Server started"
+
+    def _command(self):
+        if self.language == "python":
+            self._bring("interop_peer.py")
+            write_server_file(self.directory / "interop_pb2.py", contracts.source("interop"))
+            return ["/usr/bin/python3", "interop_peer.py", f"127.0.0.1:{self.port}"]
+        options = [f"--port={self.port}", "--use_tls=false", "--address_type=IPV4"]
+        return self._java("io.grpc.testing.integration.TestServiceServer", *options)

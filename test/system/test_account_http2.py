@@ -22,9 +22,11 @@ from http2_server import (
     padded,
 )
 from stack import wait_until
+from whole import BREAKER_OFF
 
 # The tests are about how a call ends, not about how fast.
 PATIENT = {"account.attempt_timeout": "2s", "account.overall_timeout": "4s", "account.retry_budget_percent": 0}
+PATIENT = {**PATIENT, **BREAKER_OFF}
 ACCOUNT_ID = 10000
 PINGS = 10
 STREAMS = 15

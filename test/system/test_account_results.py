@@ -16,6 +16,7 @@ import wire
 from ends import ACCEPTED, DOUBTFUL, UNTOUCHED, new_correlation, place, refused
 from peer import LANGUAGES, Peer
 from stack import wait_until
+from whole import BREAKER_OFF
 
 RESULTS = {
     0: ("SUCCESS", ACCEPTED),
@@ -70,6 +71,7 @@ CASES.update(
 # A peer that has just started or restarted may be slower than the usual 50 ms; the tests are about how a call ends, and
 # most calls fail: so every one may be repeated.
 PATIENT = {"account.attempt_timeout": "500ms", "account.overall_timeout": "1s", "account.retry_budget_percent": 100}
+PATIENT = {**PATIENT, **BREAKER_OFF}
 
 # The correlation id of a call that ends the peer.
 DEADLY = 0xDEAD00000000

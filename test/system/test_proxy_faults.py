@@ -8,6 +8,7 @@ import ledger
 import pytest
 from bulk import Bench, open_accounts
 from stack import wait_until
+from whole import BREAKER_OFF
 
 ORDERS = 20_000
 # Of these, every tenth leaves a debt, and a proxy pays some sixty a second.
@@ -35,8 +36,11 @@ FAULTS = [
 
 @pytest.fixture
 def whole(make_whole, kafka, topic):
-    """With the build that has the sanitizers: what is done only when something fails is done here."""
-    return make_whole(kafka=kafka, topic=topic, variant="asan")
+    """With the build that has the sanitizers: what is done only when something fails is done here.
+
+    A breaker would keep the orders from the faults.
+    """
+    return make_whole(kafka=kafka, topic=topic, variant="asan", settings=BREAKER_OFF)
 
 
 def wait_for_debts(whole):

@@ -1,11 +1,17 @@
-"""The outbox forgets what Kafka has had for long enough, and nothing else."""
+"""The outbox forgets what Kafka has had for long enough, nothing else, and gives its room back.
 
+The last test is Shows 9 of the issue: 2,000,000 events in its long form (SOAK=1).
+"""
+
+import threading
+import time
 import uuid
 from collections import namedtuple
 
 import ledger
 import pytest
 from load import add_instruments, cancel, place, stats, wait_all_sent
+from soak import sized
 from stack import wait_until
 
 System = namedtuple("System", "server topic")
@@ -13,6 +19,21 @@ System = namedtuple("System", "server topic")
 READY, SENT, FAILED, DLQ = 0, 1, 2, 3
 # More than one step looks at.
 MANY = 2000
+
+EVENTS = sized(100_000, 2_000_000)
+BATCH = 500
+RETENTION_SECONDS = 2
+# At this pace go the orders whose events are there in the end, when sizes are compared with what they need.
+PAUSE_SECONDS = 0.5
+# Rows that autovacuum, which looks once a second, has not got to are two or three times those within the retention.
+NEED_FACTOR_MAX = 4
+PAGE_BYTES = 8192
+SIZES = """\
+SELECT pg_relation_size('order_service.outbox'), pg_relation_size('order_service.outbox_pkey'),
+       (SELECT leaf_pages + internal_pages FROM pgstatindex('order_service.outbox_pkey')),
+       (SELECT count(*) FROM order_service.outbox), s.n_dead_tup, s.autovacuum_count
+FROM pg_stat_all_tables s WHERE s.relid = 'order_service.outbox'::regclass"""
+Sizes = namedtuple("Sizes", "table index index_pages rows dead vacuums")
 
 
 @pytest.fixture(scope="module")
@@ -205,3 +226,87 @@ def test_a_shutdown_does_not_wait_for_old_events_to_go(system, connection, retai
     end_publisher(connection)
     assert len(events(connection)) > 0
     wait_events(connection, {}, 60)
+
+
+class Placing(threading.Thread):
+    """Places orders, a batch in each transaction, until there are `count` of them, or until it is stopped."""
+
+    def __init__(self, server, count, pause=0.0):
+        super().__init__(daemon=True)
+        self._server, self._count, self._pause = server, count, pause
+        self._stopping = threading.Event()
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *error):
+        self._stopping.set()
+        self.join()
+
+    def run(self):
+        with self._server.connect() as connection:
+            while self._count > 0 and not self._stopping.wait(self._pause):
+                place_many(connection, BATCH)
+                self._count -= BATCH
+
+
+def sizes(connection):
+    return Sizes(*connection.execute(SIZES).fetchone())
+
+
+def watch(connection, placing, label, begin):
+    """Print the sizes until the placing ends."""
+    while placing.is_alive():
+        placing.join(sized(1, 10))
+        show(label, begin, sizes(connection))
+
+
+def show(label, begin, now):
+    print(
+        f"{time.monotonic() - begin:6.0f} s {label:14} table {now.table / 1e6:6.1f} MB, index {now.index / 1e6:5.1f} MB"
+        f" ({now.index_pages * PAGE_BYTES / 1e6:5.1f} in use), {now.rows:7} rows, {now.dead:7} dead,"
+        f" {now.vacuums:3} vacuums"
+    )
+
+
+def needed_bytes(connection):
+    """What the rows that are there take in a table of their own."""
+    with connection.transaction(force_rollback=True):
+        connection.execute("CREATE TEMP TABLE copy (LIKE order_service.outbox) WITH (fillfactor = 50)")
+        connection.execute("INSERT INTO copy SELECT * FROM order_service.outbox")
+        return connection.execute("SELECT pg_relation_size('copy')").fetchone()[0]
+
+
+def is_back(connection):
+    now, needed = sizes(connection), needed_bytes(connection)
+    return now.table <= needed * NEED_FACTOR_MAX and now.index_pages * PAGE_BYTES <= needed
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(sized(300, 3600))
+def test_what_a_held_snapshot_made_grow_comes_back_to_what_the_retention_needs(make_postgres, kafka, topic):
+    """Without VACUUM FULL, while orders go on being placed. The index keeps its file, and uses the pages again."""
+    settings = {"order_service.outbox_retention": f"{RETENTION_SECONDS}s", "autovacuum_naptime": "1s"}
+    server = make_postgres(settings=settings, kafka=kafka, topic=topic)
+    begin = time.monotonic()
+    print()
+    with server.connect() as connection, server.connect(autocommit=False) as other:
+        add_instruments(connection)
+        connection.execute("CREATE EXTENSION pgstattuple")
+        other.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        other.execute("SELECT 1")
+        with Placing(server, EVENTS // 2) as placing:
+            watch(connection, placing, "snapshot held", begin)
+        wait_until(lambda: not events(connection), 60, "first half published and removed")
+        show("snapshot held", begin, sizes(connection))
+        other.commit()
+        with Placing(server, EVENTS // 2) as placing:
+            watch(connection, placing, "released", begin)
+        with Placing(server, EVENTS, PAUSE_SECONDS):
+            wait_until(lambda: stats(connection)["removed"] >= EVENTS, 120, "both halves removed")
+            wait_until(lambda: is_back(connection), 60, "table as large as the retention needs")
+            show(f"{needed_bytes(connection) / 1e6:.1f} MB needed", begin, sizes(connection))
+        wait_until(lambda: sizes(connection).table == 0, 60, "an empty table, given back to the system")
+        show("idle", begin, sizes(connection))
+        assert stats(connection)["removed"] == stats(connection)["sent"] >= EVENTS

@@ -59,19 +59,19 @@ def some_of_everything(whole, orders=40):
 
 
 def outages(whole):
-    """Account dies, hangs, and returns; the database dies in the middle of requests and returns."""
+    """Account dies, hangs, and returns, behind a breaker that opens; the database dies in the middle of requests and returns."""
     account = whole.new_account()
     with whole.client(account) as client:
         whole.account.kill9()
         assert client.place().code == 503
         whole.account.start()
-        wait_until(lambda: client.place().code == 200, 60, "orders again")
+        wait_until(lambda: places(client), 60, "orders again")
         whole.account.freeze()
         for number in range(20):
             client.send(wire.PLACE, wire.place_request().SerializeToString(), number)
         client.receive_all(20)
         whole.account.thaw()
-        wait_until(lambda: client.place().code == 200, 60, "orders again")
+        wait_until(lambda: places(client), 60, "orders again")
         for number in range(20):
             client.send(wire.PLACE, wire.place_request().SerializeToString(), number)
         whole.postgres.kill9()
@@ -92,7 +92,7 @@ def places(client):
 
 def test_outages_under_the_sanitizers(make_whole, kafka, topic, read_topic):
     """The fixture stops the proxy and looks at its exit status and for reports."""
-    whole = make_whole(kafka=kafka, topic=topic, variant="asan")
+    whole = make_whole(kafka=kafka, topic=topic, variant="asan", settings={"account.breaker_open_time": "1s"})
     some_of_everything(whole)
     outages(whole)
     left = "SELECT count(*) FROM order_service.orders WHERE status = 0"

@@ -15,6 +15,8 @@ CURRENCY = "EUR"
 CASH = 1_000_000_000_000_000
 POSITION = 1_000_000_000
 READY_SECONDS_MAX = 30
+# Settings of a proxy whose circuit breaker stays closed whatever a test makes Account do, short of failing for ever.
+BREAKER_OFF = {"account.breaker_window": 16384, "account.breaker_failures_percent": 100}
 
 _accounts = itertools.count(1001)
 

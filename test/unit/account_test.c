@@ -121,7 +121,12 @@ run(const AccountReservation *reservation, bool is_release, const Step *steps)
 					 .overall_timeout_us = 10 * CLOCK_SECOND,
 					 .retry_delay_us = 1 * CLOCK_MS,
 					 .retries_max = 1,
-					 .retry_budget_percent = budget_percent};
+					 .retry_budget_percent = budget_percent,
+					 .breaker_window = 50,
+					 .breaker_failures_percent = 20,
+					 .breaker_open_us = 30 * CLOCK_SECOND,
+					 .account_calls_max = 128,
+					 .account_waiting_max = 1024};
 	Account *account;
 
 	loop = loop_new();

@@ -264,10 +264,10 @@ a_call_is_answered(void **state)
 	assert_string_equal(calls[0].text, "OK");
 	assert_int_equal(call("/test/Echo", "")->status, GRPC_OK);
 	assert_int_equal(calls[0].reply_size, 0);
-	begin(0, "/test/Headers", "", 50 * CLOCK_MS, -1);
+	begin(0, "/test/Headers", "", 5 * CLOCK_SECOND, -1);
 	WAIT_FOR(calls[0].end_count == 1);
 	assert_memory_equal(calls[0].reply, "00ff ", 5);
-	assert_in_range(atoi(calls[0].reply + 5), 1, 50000);
+	assert_in_range(atoi(calls[0].reply + 5), 1, 5000000);
 }
 
 static void

@@ -27,6 +27,7 @@ static Session *session;
 static Config config;
 static StoreItem *asked; /* the item that waits for the store's answer */
 static int ask_count;
+static Reason looked; /* what account_look() says */
 static AccountReservation reserving;
 static AccountCallback reserved; /* NULL: Account was not asked */
 static void *reserve_context;
@@ -53,6 +54,13 @@ account_reserve(Account *account, const AccountReservation *reservation, Account
 	reserving = *reservation;
 	reserved = callback;
 	reserve_context = context;
+}
+
+Reason
+account_look(Account *account)
+{
+	(void) account;
+	return looked;
 }
 
 static void
@@ -193,6 +201,7 @@ set_up(void **state)
 	session = flow_session_open(flow);
 	asked = NULL;
 	reserved = NULL;
+	looked = REASON_NONE;
 	ask_count = 0;
 	return 0;
 }
@@ -277,6 +286,31 @@ a_refused_request_is_an_error_and_account_is_not_asked(void **state)
 		assert_null(reserved);
 		expect_error(reasons[i]);
 	}
+}
+
+static void
+what_account_would_not_be_asked_for_is_refused_and_not_recorded(void **state)
+{
+	static const Reason reasons[] = {REASON_ACCOUNT_RESTING, REASON_ACCOUNT_BUSY};
+	OrderService__V1__CancelOrderRequest request = ORDER_SERVICE__V1__CANCEL_ORDER_REQUEST__INIT;
+
+	(void) state;
+	log_in();
+	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
+	{
+		looked = reasons[i];
+		place("");
+		assert_null(asked);
+		expect_error(reasons[i]);
+	}
+
+	/* Who needs no Account goes on. */
+	request.order_id = 18;
+	request.idempotency_key = "cancel";
+	submit(SERVICE_ORDER, ORDER_CANCEL, &request.base);
+	assert_int_equal(asked->kind, STORE_CANCEL);
+	give(&(StoreResult){.code = CODE_OK, .order_id = 18, .status = 5});
+	expect_order(200, 5, false);
 }
 
 static void
@@ -522,6 +556,7 @@ main(void)
 		TEST(a_refusal_of_account_is_settled_and_answered_as_a_recorded_order),
 		TEST(a_repeated_key_gets_the_recorded_answer_and_account_is_not_asked),
 		TEST(a_refused_request_is_an_error_and_account_is_not_asked),
+		TEST(what_account_would_not_be_asked_for_is_refused_and_not_recorded),
 		TEST(an_unknown_settlement_is_answered_504_and_tried_again_without_the_client),
 		TEST(a_settlement_that_cannot_be_made_is_left_to_the_resolver),
 		TEST(an_order_expired_meanwhile_is_answered_as_it_was_found),

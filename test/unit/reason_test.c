@@ -73,6 +73,8 @@ static const struct
 	{66, 400, "PAYLOAD_INVALID"},
 	{67, 404, "UNKNOWN_METHOD"},
 	{68, 400, "LIMIT_INVALID"},
+	{69, 503, "ACCOUNT_RESTING"},
+	{70, 503, "ACCOUNT_BUSY"},
 };
 
 /* The numbers as the header has them, to see what a look-up by number would hide. */

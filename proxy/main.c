@@ -325,7 +325,7 @@ start(void)
 							 .account = proxy.account};
 	if ((proxy.admin = admin_new(proxy.loop, config, &sources)) == NULL)
 		return false;
-	proxy.resolver = resolver_new(proxy.loop, proxy.store, proxy.account);
+	proxy.resolver = resolver_new(proxy.loop, proxy.store, proxy.account, config);
 
 	loop_event_init(&proxy.look, proxy.loop, -1, 0, drain, NULL);
 	loop_event_init(&proxy.terminate, proxy.loop, SIGTERM, EV_SIGNAL | EV_PERSIST, shut_down, NULL);

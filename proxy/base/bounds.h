@@ -210,13 +210,16 @@
 
 /*
  * The resolver looks for debts every second and works at 64 at a time; a call of the database may
- * take as long as an acquisition (SPEC 6). The second release of a doubtful hold comes a minute
- * after the first.
+ * take as long as an acquisition (SPEC 6). A lease is enough for two calls of Account and one of
+ * the database, and short enough that what a dead proxy had taken on is done within 10 s.
  */
 #define RESOLVER_INTERVAL_MS 1000
 #define RESOLVER_DEBTS_MAX 64
 #define RESOLVER_STORE_MS_MAX 5000
-#define RESOLVER_SECOND_RELEASE_MS 60000
+#define RESOLVER_LEASE_MS_DEFAULT 7000
+#define RESOLVER_LEASE_MS_MIN 1000
+#define RESOLVER_SECOND_RELEASE_MS_DEFAULT 60000
+#define RESOLVER_MS_MAX (24 * 3600000)
 
 /* Addresses behind one name, the time to find them, and endpoints in all. */
 #define DNS_ADDRESSES_MAX 16

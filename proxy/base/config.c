@@ -151,6 +151,16 @@ static const Setting settings[] = {
 	 .minimum = 0, .maximum = ADDRESS_HOST_SIZE - 1,
 	 .help = "The name in Account's certificate; empty: the host of each endpoint."},
 
+	{FIELD("resolver", "lease", resolver_lease_us),
+	 DURATION_FROM_MS(RESOLVER_LEASE_MS_DEFAULT, RESOLVER_LEASE_MS_MIN, RESOLVER_MS_MAX),
+	 .is_reloadable = true,
+	 .help = "How long a hold in doubt is this proxy's to clear up, before another one may."},
+	{FIELD("resolver", "second_release", second_release_us),
+	 DURATION_FROM_MS(RESOLVER_SECOND_RELEASE_MS_DEFAULT, 0, RESOLVER_MS_MAX),
+	 .is_reloadable = true,
+	 .help = "From the first release of a hold in doubt to the second one: how late a reservation"
+			 " may arrive at an Account service that does not remember what it has released."},
+
 	{FIELD("log", "level", log_level), .type = SETTING_LEVEL, .number = LOG_INFO,
 	 .is_reloadable = true, .help = "The least important lines that are written."},
 	{FIELD("log", "format", log_format), .type = SETTING_FORMAT, .number = LOG_FORMAT_TEXT,

@@ -60,6 +60,10 @@ typedef struct Config
 	char *account_tls_key;
 	char *account_tls_server_name;
 
+	/* [resolver] */
+	int64_t resolver_lease_us;
+	int64_t second_release_us;
+
 	/* [log] */
 	LogLevel log_level;
 	LogFormat log_format;

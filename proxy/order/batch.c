@@ -62,9 +62,10 @@ const PgStatement batch_statements[STORE_KIND_COUNT] = {
 							 {PG_TYPE_TEXT}},
 	[STORE_CLAIM] = {"claim_unsettled",
 					 "SELECT order_id, account_id, side, symbol, hold, reserve_id, currency,"
-					 " reserve_amount, attempts FROM order_service.claim_unsettled($1)",
-					 1,
-					 {PG_TYPE_INT4}},
+					 " reserve_amount, attempts"
+					 " FROM order_service.claim_unsettled($1, $2 * interval '1 ms')",
+					 2,
+					 {PG_TYPE_INT4, PG_TYPE_INT4}},
 	[STORE_RECORD_HOLD] = {"record_hold",
 						   "SELECT item, code, reason, detail, order_id"
 						   " FROM order_service.record_hold($1, $2, $3)",
@@ -194,6 +195,7 @@ add_item(Bytes *values, const StoreItem *item)
 			break;
 		case STORE_CLAIM:
 			bytes_append_u32(&values[0], (uint32_t) item->limit);
+			bytes_append_u32(&values[1], (uint32_t) item->lease_ms);
 			break;
 	}
 }

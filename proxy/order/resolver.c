@@ -6,13 +6,13 @@
  *			ended). The database finds and leases them; a lease that ends before the debt is paid is
  *			given to whoever asks next, and every step may be repeated:
  *
- *				UNKNOWN ─► reserve until Account answers ─► release ─► RELEASE_DUE, in a minute
+ *				UNKNOWN ─► reserve until Account answers ─► release ─► RELEASE_DUE, in a while
  *				RELEASE_DUE ─► release ─► NONE
  *
  *			Reserving what is to be released looks odd. But the lost Reserve may still be under way:
  *			had we only released, it could arrive behind the release and hold for ever. An answered
  *			Reserve of the same id means that the lost one can do nothing new any more; the second
- *			release, a minute later, is for an Account service that forgets.
+ *			release, [resolver] second_release later, is for an Account service that forgets.
  *
  * LIMITS	RESOLVER_DEBTS_MAX at a time, so that a day's debts cannot crowd out orders.
  *
@@ -40,6 +40,7 @@ struct Resolver
 	Loop *loop;
 	Store *store;
 	Account *account;
+	const Config *config;
 	LoopEvent timer;
 	StoreItem search;
 	bool is_searching;
@@ -125,7 +126,7 @@ released(void *context, const AccountResult *result)
 	if (result->reason != REASON_NONE)
 		postpone(debt);
 	else if (debt->hold == HOLD_UNKNOWN)
-		record(debt, HOLD_RELEASE_DUE, RESOLVER_SECOND_RELEASE_MS);
+		record(debt, HOLD_RELEASE_DUE, debt->resolver->config->second_release_us / CLOCK_MS);
 	else
 		record(debt, HOLD_NONE, 0);
 }
@@ -204,18 +205,20 @@ search(void *context, short what)
 		.callback = claimed,
 		.context = resolver,
 		.limit = RESOLVER_DEBTS_MAX - resolver->debts,
+		.lease_ms = (int) (resolver->config->resolver_lease_us / CLOCK_MS),
 	};
 	store_submit(resolver->store, &resolver->search);
 }
 
 Resolver *
-resolver_new(Loop *loop, Store *store, Account *account)
+resolver_new(Loop *loop, Store *store, Account *account, const Config *config)
 {
 	Resolver *resolver = bytes_new_zeroed(1, sizeof(Resolver));
 
 	resolver->loop = loop;
 	resolver->store = store;
 	resolver->account = account;
+	resolver->config = config;
 	metrics_counter_init(&resolver->claimed, "resolver_debts_total", "step=\"claimed\"",
 						 "Debts to Account, by what the resolver did with them.");
 	metrics_counter_init(&resolver->paid, "resolver_debts_total", "step=\"paid\"",

@@ -9,14 +9,18 @@
 #ifndef RESOLVER_H
 #define RESOLVER_H
 
+#include "base/config.h"
 #include "net/loop.h"
 #include "order/account.h"
 #include "order/store.h"
 
 typedef struct Resolver Resolver;
 
-/* Looks for debts at once and every RESOLVER_INTERVAL_MS. Store and account must outlive it. */
-extern Resolver *resolver_new(Loop *loop, Store *store, Account *account);
+/*
+ * Looks for debts at once and every RESOLVER_INTERVAL_MS. Takes from |config| what is under
+ * [resolver]; it, store and account must outlive this.
+ */
+extern Resolver *resolver_new(Loop *loop, Store *store, Account *account, const Config *config);
 
 /* Takes on nothing more; what is under way goes on. */
 extern void resolver_stop(Resolver *resolver);

@@ -21,7 +21,7 @@ typedef enum StoreKind
 	STORE_LIST,
 	STORE_FIND_SESSION,
 	STORE_CLOSE_SESSION,
-	STORE_CLAIM,       /* claim_unsettled(limit), with its default lease; a call of its own */
+	STORE_CLAIM,       /* claim_unsettled(limit, lease); a call of its own */
 	STORE_RECORD_HOLD, /* record_hold(), gathered like the commands, behind them */
 } StoreKind;
 
@@ -129,6 +129,7 @@ struct StoreItem
 	int retry_after_ms; /* RECORD_HOLD */
 	bool open_only;     /* LIST */
 	int limit;          /* LIST, CLAIM */
+	int lease_ms;       /* CLAIM */
 
 	/* the store's own */
 	TAILQ_ENTRY(StoreItem) link;

@@ -153,7 +153,7 @@ single_calls_have_plain_arguments(void **state)
 	StoreItem list = {
 		.kind = STORE_LIST, .account_id = 7, .open_only = true, .order_id = 9, .limit = 501};
 	StoreItem session = {.kind = STORE_FIND_SESSION, .key = "abc"};
-	StoreItem claim = {.kind = STORE_CLAIM, .limit = 100};
+	StoreItem claim = {.kind = STORE_CLAIM, .limit = 100, .lease_ms = 7000};
 
 	(void) state;
 	encode(&list, 1);
@@ -165,6 +165,7 @@ single_calls_have_plain_arguments(void **state)
 	ASSERT_ARGUMENT(0, "abc");
 	encode(&claim, 1);
 	ASSERT_ARGUMENT(0, "\0\0\0\x64");
+	ASSERT_ARGUMENT(1, "\0\0\x1b\x58");
 }
 
 static void

@@ -190,8 +190,9 @@ static void
 unknown_names_are_refused_with_what_there_is(void **state)
 {
 	(void) state;
-	refuse("[lisen]\naddress = 127.0.0.1:1\n", 2,
-		   "no section [lisen]; allowed: [listen], [admin], [database], [account], [log]");
+	refuse(
+		"[lisen]\naddress = 127.0.0.1:1\n", 2,
+		"no section [lisen]; allowed: [listen], [admin], [database], [account], [resolver], [log]");
 	refuse("[log]\nlevle = info\n", 2,
 		   "no setting \"levle\" in section [log]; allowed: level, format\n");
 	refuse("level = info\n", 1, "\"level\" is in no section; allowed: [listen], ");

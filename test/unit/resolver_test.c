@@ -14,8 +14,11 @@
 #include <cmocka.h>
 
 #include "base/bounds.h"
+#include "base/clock.h"
 #include "base/metrics.h"
 
+static const Config config = {.resolver_lease_us = 7 * CLOCK_SECOND,
+							  .second_release_us = 90 * CLOCK_SECOND};
 static Loop *loop;
 static Resolver *resolver;
 static StoreClaim claim;
@@ -43,6 +46,7 @@ answer_store(void *context)
 	if (item->kind == STORE_CLAIM)
 	{
 		assert_int_equal(item->limit, RESOLVER_DEBTS_MAX);
+		assert_int_equal(item->lease_ms, 7000);
 		item->callback(item->context,
 					   &(StoreResult){.code = CODE_OK, .claims = &claim, .claim_count = 1});
 		return;
@@ -114,7 +118,7 @@ static void
 run(int hold, int attempts)
 {
 	loop = loop_new();
-	resolver = resolver_new(loop, NULL, NULL);
+	resolver = resolver_new(loop, NULL, NULL, &config);
 	loop_task_init(&later, loop, answer_store, NULL);
 	loop_task_init(&account_later, loop, answer_account, NULL);
 	claim = (StoreClaim){.order_id = 18,
@@ -156,7 +160,7 @@ what_is_due_for_release_is_released_and_paid(void **state)
 }
 
 static void
-a_doubtful_hold_is_reserved_released_and_released_again_a_minute_later(void **state)
+a_doubtful_hold_is_reserved_released_and_released_again_later(void **state)
 {
 	static const AccountResult answers[] = {{REASON_NONE, HOLD_HELD},
 											{REASON_INSUFFICIENT_FUNDS, HOLD_NONE},
@@ -168,7 +172,7 @@ a_doubtful_hold_is_reserved_released_and_released_again_a_minute_later(void **st
 	{
 		reserve_result = answers[i];
 		run(HOLD_UNKNOWN, 1);
-		expect(1, 1, HOLD_RELEASE_DUE, RESOLVER_SECOND_RELEASE_MS);
+		expect(1, 1, HOLD_RELEASE_DUE, 90000);
 	}
 }
 
@@ -207,7 +211,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_due_for_release_is_released_and_paid),
-		cmocka_unit_test(a_doubtful_hold_is_reserved_released_and_released_again_a_minute_later),
+		cmocka_unit_test(a_doubtful_hold_is_reserved_released_and_released_again_later),
 		cmocka_unit_test(a_doubtful_hold_stays_doubtful_until_account_answers),
 		cmocka_unit_test(a_release_that_fails_keeps_the_debt_with_a_pause_that_grows_to_a_bound),
 	};

@@ -9,7 +9,9 @@
  *			everything itself, so a connection that is cut short cannot pass for a whole one.
  *
  * FAILURE	With TLS 1.3 a server sees our certificate when our handshake is done already. That it
- *			does not take it is then read as data would be.
+ *			does not take it is then read as data would be, and some servers only close: so what
+ *			ends a connection before its first byte is taken for a refusal if the server has asked
+ *			for a certificate.
  *
  *			No text has more of the peer's than names out of its certificate.
  */
@@ -43,7 +45,8 @@ struct TlsStream
 	bool is_blocked;
 	bool is_over; /* nothing can be sent any more */
 	bool has_failed;
-	bool is_certificate_missing; /* the server asked for one, and we have none */
+	bool is_asked; /* for a certificate of ours */
+	bool has_read; /* a byte of data */
 	TlsCause cause;
 	char text[TEXT_SIZE];
 };
@@ -144,7 +147,8 @@ on_request(SSL *ssl, void *context)
 {
 	TlsStream *stream = context;
 
-	stream->is_certificate_missing = SSL_get_certificate(ssl) == NULL;
+	(void) ssl;
+	stream->is_asked = true;
 	return 1;
 }
 
@@ -173,6 +177,24 @@ cause_of_alert(int alert)
 	}
 }
 
+/* What is known of a server that turns us away. */
+static const char *
+refusal_hint(const TlsStream *stream)
+{
+	if (!stream->is_asked)
+		return "";
+	return SSL_get_certificate(stream->ssl) == NULL
+			   ? ": it asks for a certificate, and tls_certificate is not set"
+			   : ": it asks for a certificate, and was shown tls_certificate";
+}
+
+/* Whether the server may have ended the connection for our certificate, or for want of one. */
+static bool
+is_refusal(const TlsStream *stream)
+{
+	return stream->is_asked && stream->is_ready && !stream->has_read;
+}
+
 /* What OpenSSL has put into its queue. */
 static void
 fail_by_library(TlsStream *stream)
@@ -189,10 +211,10 @@ fail_by_library(TlsStream *stream)
 	{
 		TlsCause cause = cause_of_alert(reason - SSL_AD_REASON_OFFSET);
 
+		if (is_refusal(stream))
+			cause = TLS_REFUSED;
 		fail(stream, cause, "the server refuses the TLS connection: %s%s", text,
-			 cause == TLS_REFUSED && stream->is_certificate_missing
-				 ? ": it asks for a certificate, and tls_certificate is not set"
-				 : "");
+			 cause == TLS_REFUSED ? refusal_hint(stream) : "");
 	}
 	else if (SSL_get_state(stream->ssl) == TLS_ST_CW_CLNT_HELLO &&
 			 reason == SSL_R_WRONG_VERSION_NUMBER)
@@ -328,14 +350,26 @@ tls_stream_read(TlsStream *stream, uint8_t *data, size_t size)
 {
 	size_t count;
 	int result;
+	bool is_closed;
 
 	assert(stream->is_ready);
 	ERR_clear_error();
 	errno = 0;
 	result = SSL_read_ex(stream->ssl, data, size, &count);
 	if (result == 1)
+	{
+		stream->has_read = true;
 		return (ssize_t) count;
-	return is_end(stream, result) ? 0 : -1;
+	}
+	is_closed = is_end(stream, result);
+	if (is_refusal(stream) && (is_closed || errno == ECONNRESET))
+	{
+		fail(stream, TLS_REFUSED, "the server ended the connection behind the TLS handshake%s",
+			 refusal_hint(stream));
+		errno = EPROTO;
+		return -1;
+	}
+	return is_closed ? 0 : -1;
 }
 
 ssize_t

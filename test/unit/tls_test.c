@@ -108,6 +108,36 @@ a_server_that_wants_a_certificate_gets_ours(void **state)
 	free_identity(&bad);
 }
 
+/* As gRPC's C core, which does not say why it closes. */
+static void
+a_server_that_asked_for_a_certificate_and_closes_has_refused_us(void **state)
+{
+	Identity identity = issue(&ca, "proxy", NULL, -DAY, DAY);
+	TlsError error;
+	uint8_t byte;
+
+	(void) state;
+	write_certificate(certificate_path, &identity);
+	write_key(key_path, &identity, NULL);
+	tls = make_tls(certificate_path, key_path, "", &error);
+	assert_true(ask_for_certificate(TLS1_3_VERSION));
+	assert_int_equal(shutdown(sockets[1], SHUT_RDWR), 0);
+	assert_int_equal(tls_stream_read(stream, &byte, 1), -1);
+	assert_int_equal(errno, EPROTO);
+	assert_failed(TLS_REFUSED,
+				  "behind the TLS handshake: it asks for a certificate, and was shown");
+	close_both();
+
+	/* Behind the first byte the end is only an end. */
+	tls = make_tls(certificate_path, key_path, "", &error);
+	assert_true(ask_for_certificate(TLS1_3_VERSION));
+	assert_int_equal(SSL_write(server, "x", 1), 1);
+	assert_int_equal(tls_stream_read(stream, &byte, 1), 1);
+	assert_int_equal(shutdown(sockets[1], SHUT_RDWR), 0);
+	assert_int_equal(tls_stream_read(stream, &byte, 1), 0);
+	free_identity(&identity);
+}
+
 /* Tests: files --------------------------------------------------------------------------------- */
 
 static void
@@ -213,6 +243,7 @@ main(void)
 		TEST(names_are_compared_as_the_rfc_says),
 		TEST(the_name_is_asked_for_and_an_address_is_not),
 		TEST(a_server_that_wants_a_certificate_gets_ours),
+		TEST(a_server_that_asked_for_a_certificate_and_closes_has_refused_us),
 		TEST(a_file_that_cannot_be_used_is_told_with_its_reason),
 		TEST(replaced_files_are_read_and_wrong_ones_are_not),
 		TEST(without_a_file_the_systems_certificates_are_trusted),

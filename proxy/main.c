@@ -297,12 +297,14 @@ static bool
 start(void)
 {
 	const Config *config = proxy.config;
+	const DnsOptions names = {.resolv_conf = config->dns_resolv_conf,
+							  .refresh_us = config->dns_refresh_us};
 	ChannelOptions options = {.endpoints = config->account_endpoints};
 	AdminSources sources;
 	TlsError error;
 
 	proxy.loop = loop_new();
-	proxy.dns = dns_new(proxy.loop);
+	proxy.dns = dns_new_from(proxy.loop, &names);
 	if (config->account_tls && (proxy.tls = new_tls(config, &error)) == NULL)
 	{
 		log_event(LOG_ERROR, "TLS cannot begin", LOG_TEXT("error", error.text));

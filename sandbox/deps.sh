@@ -20,12 +20,12 @@ packages=(
 	"${build[@]}"
 	# Second compiler (with the run-time library of its sanitizers) and the formatter.
 	clang-14 libclang-rt-14-dev clang-format-14
-	# Tests: cmocka for units, pgTAP and its pg_prove for SQL, pytest for whole systems, with gRPC's own peers and
-	# one of HTTP/2 that does what those never do.
+	# Tests: cmocka for units, pgTAP and its pg_prove for SQL, pytest for whole systems, with gRPC's own peers, one of
+	# HTTP/2 that does what those never do, and a name server.
 	libcmocka-dev valgrind docker-compose
 	pgtap libtap-parser-sourcehandler-pgtap-perl
 	python3 python3-pytest python3-pytest-timeout python3-psycopg python3-protobuf python3-confluent-kafka
-	python3-grpcio python3-h2 python3-cryptography
+	python3-grpcio python3-h2 python3-dnslib python3-cryptography
 	# Sandbox: the broker needs Java 17 and comes through Maven, and so does a peer, whose source is compiled as it starts;
 	# setpriv and ps are in the rest.
 	openjdk-17-jdk-headless maven ca-certificates

@@ -11,6 +11,8 @@ class Program(Server):
     """One process of build/programs-VARIANT. Subclasses say what it is called with, and how to see that it lives."""
 
     name = None
+    # Where it listens for clients.
+    host = "127.0.0.1"
 
     def __init__(self, directory, variant="gcc", tied=True):
         super().__init__(directory, tied)
@@ -30,7 +32,7 @@ class Program(Server):
     @property
     def address(self):
         """host:port for clients."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     @property
     def admin_address(self):

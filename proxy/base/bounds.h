@@ -269,7 +269,9 @@
 
 /* A name is asked for again after a failure, but not more often than this; and without one so. */
 #define TARGET_RESOLVE_MS_MIN 5000
-#define TARGET_REFRESH_MS 30000
+#define DNS_REFRESH_MS_DEFAULT 30000
+#define DNS_REFRESH_MS_MIN 1000
+#define DNS_REFRESH_MS_MAX 3600000
 
 /* Calls that wait for an endpoint. */
 #define CHANNEL_WAITING_MAX 1024

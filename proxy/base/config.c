@@ -161,6 +161,14 @@ static const Setting settings[] = {
 	 .help = "From the first release of a hold in doubt to the second one: how late a reservation"
 			 " may arrive at an Account service that does not remember what it has released."},
 
+	{FIELD("dns", "resolv_conf", dns_resolv_conf), .type = SETTING_TEXT, .text = "/etc/resolv.conf",
+	 .minimum = 1, .maximum = CONFIG_TEXT_BYTES_MAX,
+	 .help =
+		 "The file that names the name servers, read at the start; a port may follow an address."},
+	{FIELD("dns", "refresh", dns_refresh_us),
+	 DURATION_FROM_MS(DNS_REFRESH_MS_DEFAULT, DNS_REFRESH_MS_MIN, DNS_REFRESH_MS_MAX),
+	 .help = "How often Account's names are asked for again, besides after a failure."},
+
 	{FIELD("log", "level", log_level), .type = SETTING_LEVEL, .number = LOG_INFO,
 	 .is_reloadable = true, .help = "The least important lines that are written."},
 	{FIELD("log", "format", log_format), .type = SETTING_FORMAT, .number = LOG_FORMAT_TEXT,

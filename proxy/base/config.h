@@ -64,6 +64,10 @@ typedef struct Config
 	int64_t resolver_lease_us;
 	int64_t second_release_us;
 
+	/* [dns] */
+	char *dns_resolv_conf;
+	int64_t dns_refresh_us;
+
 	/* [log] */
 	LogLevel log_level;
 	LogFormat log_format;

@@ -39,6 +39,7 @@ struct Dns
 {
 	Loop *loop;
 	struct evdns_base *base;
+	int64_t refresh_us;
 	int query_count; /* with those that have no owner any more */
 };
 
@@ -61,15 +62,20 @@ static MetricsCounter failures_total;
 Dns *
 dns_new(Loop *loop)
 {
-	return dns_new_from(loop, "/etc/resolv.conf");
+	const DnsOptions options = {.resolv_conf = "/etc/resolv.conf",
+								.refresh_us = DNS_REFRESH_MS_DEFAULT * CLOCK_MS};
+
+	return dns_new_from(loop, &options);
 }
 
 Dns *
-dns_new_from(Loop *loop, const char *resolv_conf)
+dns_new_from(Loop *loop, const DnsOptions *options)
 {
 	Dns *dns = bytes_new_zeroed(1, sizeof(Dns));
 
+	assert(options->refresh_us > 0);
 	dns->loop = loop;
+	dns->refresh_us = options->refresh_us;
 	dns->base = evdns_base_new(loop_base(loop), EVDNS_BASE_DISABLE_WHEN_INACTIVE);
 	if (dns->base == NULL)
 	{
@@ -78,9 +84,9 @@ dns_new_from(Loop *loop, const char *resolv_conf)
 	}
 
 	/* Reads the hosts file, too. What the file says about these options is overridden below. */
-	if (evdns_base_resolv_conf_parse(dns->base, DNS_OPTIONS_ALL, resolv_conf) != 0)
+	if (evdns_base_resolv_conf_parse(dns->base, DNS_OPTIONS_ALL, options->resolv_conf) != 0)
 		log_event(LOG_WARNING, "no name server is configured, asking this machine",
-				  LOG_TEXT("file", resolv_conf));
+				  LOG_TEXT("file", options->resolv_conf));
 	evdns_base_set_option(dns->base, "timeout", SERVER_TIMEOUT_SECONDS);
 	evdns_base_set_option(dns->base, "attempts", SERVER_ATTEMPTS);
 	evdns_base_set_option(dns->base, "getaddrinfo-allow-skew", FAMILY_SKEW_SECONDS);
@@ -90,6 +96,12 @@ dns_new_from(Loop *loop, const char *resolv_conf)
 	metrics_counter_init(&failures_total, "dns_failures_total", NULL,
 						 "Names for which no address was found.");
 	return dns;
+}
+
+int64_t
+dns_refresh_us(const Dns *dns)
+{
+	return dns->refresh_us;
 }
 
 void

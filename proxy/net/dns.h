@@ -24,14 +24,23 @@ typedef struct DnsAddress
 typedef void (*DnsCallback)(void *context, const DnsAddress *addresses, int count,
 							const char *error);
 
-/*
- * Reads the hosts file and /etc/resolv.conf, once. Without the latter the name server is this
- * machine, and a line in the log says so; never NULL.
- */
+typedef struct DnsOptions
+{
+	const char *resolv_conf; /* the file that names the name servers; "nameserver 127.0.0.1:53" */
+	int64_t refresh_us;      /* how often a name that is in use is to be asked for again, > 0 */
+} DnsOptions;
+
+/* Reads the hosts file and /etc/resolv.conf, once; the rest are defaults. Never NULL. */
 extern Dns *dns_new(Loop *loop);
 
-/* With another resolv.conf: for tests. */
-extern Dns *dns_new_from(Loop *loop, const char *resolv_conf);
+/*
+ * With other options. Without that file the name server is this machine, and a line in the log says
+ * so; never NULL.
+ */
+extern Dns *dns_new_from(Loop *loop, const DnsOptions *options);
+
+/* DnsOptions.refresh_us, for who asks. */
+extern int64_t dns_refresh_us(const Dns *dns);
 
 /* No query may be under way. Not from within a turn of the loop. */
 extern void dns_free(Dns *dns);

@@ -33,9 +33,18 @@ struct Target
 	LoopEvent timer; /* to ask again */
 	Backoff backoff;
 	int64_t asked_at_us;
+	int64_t due_us;  /* when the timer comes */
 	bool has_failed; /* the last query */
-	bool is_urgent;  /* the timer is set for target_refresh() */
 };
+
+static void
+set_timer(Target *target, int64_t due_us)
+{
+	int64_t pause_us = due_us - loop_now_us(target->loop);
+
+	target->due_us = due_us;
+	loop_event_add(&target->timer, pause_us > 0 ? pause_us : 0);
+}
 
 static void
 on_resolved(void *context, const DnsAddress *addresses, int count, const char *error)
@@ -54,9 +63,9 @@ on_resolved(void *context, const DnsAddress *addresses, int count, const char *e
 	else
 	{
 		backoff_reset(&target->backoff);
-		pause_us = backoff_shift(TARGET_REFRESH_MS * CLOCK_MS);
+		pause_us = backoff_shift(dns_refresh_us(target->dns));
 	}
-	loop_event_add(&target->timer, pause_us);
+	set_timer(target, loop_now_us(target->loop) + pause_us);
 	target->callback(target->context, target, addresses, count, error);
 }
 
@@ -64,7 +73,6 @@ static void
 ask(Target *target)
 {
 	assert(target->query == NULL);
-	target->is_urgent = false;
 	target->asked_at_us = loop_now_us(target->loop);
 	loop_event_remove(&target->timer);
 	target->query = dns_resolve(target->dns, target->host, target->port, on_resolved, target);
@@ -93,8 +101,8 @@ target_new(Loop *loop, Dns *dns, const char *text, TargetCallback callback, void
 	target->callback = callback;
 	target->context = context;
 	target->name = bytes_copy_text(text);
-	target->backoff = (Backoff){.first_us = ENDPOINT_BACKOFF_MS_MIN * CLOCK_MS,
-								.limit_us = TARGET_REFRESH_MS * CLOCK_MS};
+	target->backoff =
+		(Backoff){.first_us = ENDPOINT_BACKOFF_MS_MIN * CLOCK_MS, .limit_us = dns_refresh_us(dns)};
 	loop_event_init(&target->timer, loop, -1, 0, on_timer, target);
 	ask(target);
 	return target;
@@ -113,14 +121,12 @@ target_free(Target *target)
 void
 target_refresh(Target *target)
 {
-	int64_t next_us = target->asked_at_us + TARGET_RESOLVE_MS_MIN * CLOCK_MS;
-	int64_t pause_us = next_us - loop_now_us(target->loop);
+	int64_t due_us = target->asked_at_us + TARGET_RESOLVE_MS_MIN * CLOCK_MS;
 
 	/* A failed query is repeated in any case. */
-	if (target->query != NULL || target->has_failed || target->is_urgent)
+	if (target->query != NULL || target->has_failed || due_us >= target->due_us)
 		return;
-	target->is_urgent = true;
-	loop_event_add(&target->timer, pause_us > 0 ? pause_us : 0);
+	set_timer(target, due_us);
 }
 
 bool

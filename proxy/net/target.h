@@ -18,7 +18,7 @@ typedef void (*TargetCallback)(void *context, Target *target, const DnsAddress *
 							   int count, const char *error);
 
 /*
- * Asks for the addresses of |text|, and again every TARGET_REFRESH_MS, or after a failure. NULL
+ * Asks for the addresses of |text|, and again every dns_refresh_us(), or after a failure. NULL
  * when it is not host:port with a port from 1. The callback never comes from within these
  * functions.
  */

@@ -98,9 +98,9 @@ class Log:
 
 
 class Bench:
-    """One run of order-bench against a proxy. Files go to `directory`."""
+    """One run of order-bench against a proxy, as fast as it goes or at a rate per second. Files go to `directory`."""
 
-    def __init__(self, whole, sessions, directory, orders, connections=CONNECTIONS, in_flight=IN_FLIGHT):
+    def __init__(self, whole, sessions, directory, orders, connections=CONNECTIONS, in_flight=IN_FLIGHT, rate=None):
         self.output = None
         self.log = None
         self._log_path = directory / "bench.log"
@@ -111,6 +111,7 @@ class Bench:
         self._command += ["--repeat", str(REPEAT_PERCENT), "--cancel", str(CANCEL_PERCENT), "--side", "both"]
         self._command += ["--symbols", ",".join(SYMBOLS), "--quantity", "10", "--price", "10.00"]
         self._command += ["--log", str(self._log_path)]
+        self._command += ["--rate", str(rate)] if rate is not None else []
         self._process = None
 
     def start(self):

@@ -1,4 +1,4 @@
-"""gRPC's own servers in two languages as servers of a test: in the place of Account, and of gRPC's interoperability tests.
+"""gRPC's own servers in two languages: in the place of Account, and those of gRPC's interoperability tests.
 
 Peer            peers/account_peer.py or peers/AccountPeer.java: an Account service that does what it is asked for
 InteropPeer     peers/interop_peer.py or the official one for Java: the service grpc.testing.TestService

@@ -1,4 +1,4 @@
-"""The Account client against a server that breaks off, refuses and goes away: gRPC's negative tests of HTTP/2, and more.
+"""The Account client against a server that breaks off, refuses and goes away: gRPC's negative tests of HTTP/2 and more.
 
 Shows 8 of the issue (doc/negative-http2-interop-test-descriptions.md of gRPC). Every one ends with a business code, and
 with as many calls as the rules say. Retries have no budget here: a second call is one that costs nothing, because the
@@ -23,9 +23,15 @@ from http2_server import (
 )
 from stack import wait_until
 from whole import BREAKER_OFF
+from whole import BREAKER_OFF
 
 # The tests are about how a call ends, not about how fast.
-PATIENT = {"account.attempt_timeout": "2s", "account.overall_timeout": "4s", "account.retry_budget_percent": 0}
+PATIENT = {
+    "account.attempt_timeout": "2s",
+    "account.overall_timeout": "4s",
+    "account.retry_budget_percent": 0,
+    **BREAKER_OFF,
+}
 PATIENT = {**PATIENT, **BREAKER_OFF}
 ACCOUNT_ID = 10000
 PINGS = 10

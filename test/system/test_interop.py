@@ -1,7 +1,7 @@
 """The proxy's gRPC client against official servers in two languages: gRPC's interoperability tests for unary clients.
 
-Shows 8 of the issue (doc/interop-test-descriptions.md of gRPC). The client is proxy/net/channel.c in a program that calls
-any method (peers/grpc_call.c), because an order can neither be empty nor large. Custom metadata, which for us is
+Shows 8 of the issue (doc/interop-test-descriptions.md of gRPC). The client is proxy/net/channel.c in a program that
+calls any method (peers/grpc_call.c), because an order can neither be empty nor large. Custom metadata, which for us is
 x-correlation-id, is in test_account_results.py, as is what becomes of an order.
 """
 

@@ -98,6 +98,8 @@ without_a_file_the_defaults_count(void **state)
 	assert_int_equal(config->overall_timeout_us, 90 * CLOCK_MS);
 	assert_int_equal(config->retry_delay_us, 10 * CLOCK_MS);
 	assert_int_equal(config->retries_max, 1);
+	assert_string_equal(config->dns_resolv_conf, "/etc/resolv.conf");
+	assert_int_equal(config->dns_refresh_us, 30 * CLOCK_SECOND);
 	assert_int_equal(config->log_level, LOG_INFO);
 	assert_int_equal(config->log_format, LOG_FORMAT_TEXT);
 	config_free(config);
@@ -190,9 +192,9 @@ static void
 unknown_names_are_refused_with_what_there_is(void **state)
 {
 	(void) state;
-	refuse(
-		"[lisen]\naddress = 127.0.0.1:1\n", 2,
-		"no section [lisen]; allowed: [listen], [admin], [database], [account], [resolver], [log]");
+	refuse("[lisen]\naddress = 127.0.0.1:1\n", 2,
+		   "no section [lisen]; allowed: [listen], [admin], [database], [account], [resolver], "
+		   "[dns], [log]");
 	refuse("[log]\nlevle = info\n", 2,
 		   "no setting \"levle\" in section [log]; allowed: level, format\n");
 	refuse("level = info\n", 1, "\"level\" is in no section; allowed: [listen], ");

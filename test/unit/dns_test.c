@@ -107,7 +107,9 @@ setup(void **state)
 
 	resolver->loop = loop_new();
 	start_server(resolver);
-	resolver->dns = dns_new_from(resolver->loop, resolver->resolv_conf);
+	resolver->dns = dns_new_from(
+		resolver->loop, &(DnsOptions){.resolv_conf = resolver->resolv_conf, .refresh_us = 1});
+	assert_int_equal(dns_refresh_us(resolver->dns), 1);
 	*state = resolver;
 	return 0;
 }
@@ -261,7 +263,8 @@ a_missing_resolv_conf_is_not_fatal(void **state)
 	Resolver *resolver = *state;
 
 	dns_free(resolver->dns);
-	resolver->dns = dns_new_from(resolver->loop, "/does/not/exist");
+	resolver->dns = dns_new_from(resolver->loop,
+								 &(DnsOptions){.resolv_conf = "/does/not/exist", .refresh_us = 1});
 	resolve(resolver, "127.0.0.1", 80);
 	assert_null(resolver->error);
 	resolve(resolver, "localhost", 80);

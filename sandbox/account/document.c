@@ -186,6 +186,16 @@ document_calls(const ServiceTotals *totals)
 }
 
 static json_t *
+document_seen(const ServiceTotals *totals)
+{
+	json_t *seen = json_object();
+
+	for (int i = 0; i < METHOD_COUNT; i++)
+		json_object_set_new(seen, method_name((Method) i), json_integer(totals->seen[i]));
+	return seen;
+}
+
+static json_t *
 document_fault_hits(const Faults *faults)
 {
 	json_t *hits = json_object();
@@ -204,10 +214,10 @@ document_totals(Ledger *ledger, const Faults *faults, const ServiceTotals *total
 {
 	LedgerCounts counts = ledger_counts(ledger);
 	json_t *document =
-		json_pack("{s:I, s:I, s:I, s:{}, s:{}, s:o, s:o, s:{s:I, s:I, s:I}}", "accounts",
+		json_pack("{s:I, s:I, s:I, s:{}, s:{}, s:o, s:o, s:o, s:{s:I, s:I, s:I}}", "accounts",
 				  (json_int_t) counts.accounts, "held", (json_int_t) counts.held, "released",
-				  (json_int_t) counts.released, "cash", "positions", "calls",
-				  document_calls(totals), "faults", document_fault_hits(faults), "refused",
+				  (json_int_t) counts.released, "cash", "positions", "seen", document_seen(totals),
+				  "calls", document_calls(totals), "faults", document_fault_hits(faults), "refused",
 				  "unknown_method", (json_int_t) totals->unknown_method, "unreadable",
 				  (json_int_t) totals->unreadable, "overloaded", (json_int_t) totals->overloaded);
 

@@ -231,6 +231,7 @@ service_take(void *context, GrpcCall *grpc, const char *path, const uint8_t *byt
 		return;
 	}
 
+	service->totals.seen[method]++;
 	call = bytes_new_zeroed(1, sizeof(*call));
 	call->service = service;
 	call->grpc = grpc;

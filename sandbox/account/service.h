@@ -15,6 +15,9 @@ typedef struct Service Service;
 /* Calls since the start. */
 typedef struct ServiceTotals
 {
+	/* What came and could be read, whatever became of it. */
+	int64_t seen[METHOD_COUNT];
+
 	/* What the ledger decided, whatever a fault then did to the answer. */
 	int64_t results[METHOD_COUNT][LEDGER_RESULT_COUNT];
 

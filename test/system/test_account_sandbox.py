@@ -141,7 +141,11 @@ def test_an_older_account_reports_duplicates(make_service):
     with Client(service.address) as client:
         assert client.reserve_cash(1, 400, "a") == "SUCCESS"
         assert client.reserve_cash(1, 400, "a") == "DUPLICATE_REQUEST"
-    assert service.totals()["calls"]["ReserveCash"] == {"SUCCESS": 1, "DUPLICATE_REQUEST": 1}
+        service.faults([{"kind": "status", "status": "UNAVAILABLE"}])
+        assert status_of(client.reserve_cash, 1, 400, "b") == "UNAVAILABLE"
+    totals = service.totals()
+    assert totals["calls"]["ReserveCash"] == {"SUCCESS": 1, "DUPLICATE_REQUEST": 1}
+    assert (totals["seen"]["ReserveCash"], totals["seen"]["ReleaseCash"]) == (3, 0)
 
 
 # --- faults ---------------------------------------------------------------------------------------------------------

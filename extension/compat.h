@@ -5,7 +5,10 @@
 #ifndef COMPAT_H
 #define COMPAT_H
 
+#include "access/genam.h"
+#include "access/tableam.h"
 #include "access/xlog.h"
+#include "executor/executor.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "replication/message.h"
@@ -29,5 +32,32 @@
 #define compat_proc_number() ((uint32) MyProc->pgprocno)
 #endif
 #define compat_proc_latch(number) (&ProcGlobal->allProcs[(number)].procLatch)
+
+/* 16 knows indexes that hold summaries only (BRIN), and what an update means for them. */
+#if PG_VERSION_NUM >= 160000
+typedef TU_UpdateIndexes CompatUpdateIndexes;
+#define compat_is_index_update(indexes) ((indexes) != TU_None)
+#define compat_is_summarizing_only(indexes) ((indexes) == TU_Summarizing)
+#define compat_insert_index_tuples(target, slot, executor, is_update, is_summarizing_only) \
+	ExecInsertIndexTuples((target), (slot), (executor), (is_update), false, NULL, NIL, \
+						  (is_summarizing_only))
+#else
+typedef bool CompatUpdateIndexes;
+#define compat_is_index_update(indexes) (indexes)
+#define compat_is_summarizing_only(indexes) false
+#define compat_insert_index_tuples(target, slot, executor, is_update, is_summarizing_only) \
+	ExecInsertIndexTuples((target), (slot), (executor), (is_update), false, NULL, NIL)
+#endif
+
+/* 18 counts what index scans read, and knows primary keys that are checked late. */
+#if PG_VERSION_NUM >= 180000
+#define compat_index_beginscan(table, index, snapshot, keys) \
+	index_beginscan((table), (index), (snapshot), NULL, (keys), 0)
+#define compat_primary_key(table) RelationGetPrimaryKeyIndex((table), false)
+#else
+#define compat_index_beginscan(table, index, snapshot, keys) \
+	index_beginscan((table), (index), (snapshot), (keys), 0)
+#define compat_primary_key(table) RelationGetPrimaryKeyIndex(table)
+#endif
 
 #endif /* COMPAT_H */

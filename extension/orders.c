@@ -14,60 +14,47 @@
 #include "utils/timestamp.h"
 
 #include "bounds.h"
+#include "hot_table.h"
 #include "orders.h"
-#include "rows.h"
 #include "statement.h"
 
-#define ORDER_COLUMNS \
-	"order_id, account_id, quantity, price, filled_quantity, reserve_amount, last_event_id," \
-	" created_at, updated_at, order_version, code, side, order_type, time_in_force, status, hold," \
-	" reason, currency, symbol, reserve_id"
-
-static RowStatement insert_statement = {
-	.sql = "INSERT INTO order_service.orders"
-		   " (order_id, account_id, quantity, price, reserve_amount, last_event_id, created_at,"
-		   " updated_at, order_version, code, side, order_type, time_in_force, status, hold,"
-		   " currency, symbol, reserve_id)"
-		   " SELECT u.order_id, u.account_id, u.quantity, u.price, u.reserve_amount,"
-		   " u.last_event_id, pg_catalog.now(), pg_catalog.now(), u.order_version, u.code, u.side,"
-		   " u.order_type, u.time_in_force, u.status, 0, u.currency, u.symbol,"
-		   " nullif(u.reserve_id, '') FROM %s",
-	.columns = "order_id, account_id, quantity, price, reserve_amount, last_event_id,"
-			   " order_version, code, side, order_type, time_in_force, status, currency, symbol,"
-			   " reserve_id",
-	.column_count = 15,
-	.column_types = {INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT4OID, INT2OID,
-					 INT2OID, INT2OID, INT2OID, INT2OID, TEXTOID, TEXTOID, TEXTOID},
+/* The columns of the table; in this order below. */
+enum
+{
+	ORDER_ID,
+	ACCOUNT_ID,
+	QUANTITY,
+	PRICE,
+	FILLED_QUANTITY,
+	RESERVE_AMOUNT,
+	LAST_EVENT_ID,
+	CREATED_AT,
+	UPDATED_AT,
+	ORDER_VERSION,
+	CODE,
+	SIDE,
+	ORDER_TYPE,
+	TIME_IN_FORCE,
+	STATUS,
+	HOLD,
+	REASON,
+	CURRENCY,
+	SYMBOL,
+	RESERVE_ID,
+	COLUMN_COUNT
 };
 
-static RowStatement update_statement = {
-	.sql = "UPDATE order_service.orders o"
-		   " SET filled_quantity = u.filled_quantity, last_event_id = u.last_event_id,"
-		   " updated_at = pg_catalog.now(), order_version = u.order_version, code = u.code,"
-		   " status = u.status, hold = u.hold, reason = u.reason"
-		   " FROM %s WHERE o.order_id = u.order_id",
-	.columns = "order_id, filled_quantity, last_event_id, order_version, code, status, hold,"
-			   " reason",
-	.column_count = 8,
-	.column_types = {INT8OID, INT8OID, INT8OID, INT4OID, INT2OID, INT2OID, INT2OID, INT2OID},
+static HotColumns order_columns = {
+	.table = "orders",
+	.count = COLUMN_COUNT,
+	.names = {"order_id",       "account_id",    "quantity",   "price",         "filled_quantity",
+			  "reserve_amount", "last_event_id", "created_at", "updated_at",    "order_version",
+			  "code",           "side",          "order_type", "time_in_force", "status",
+			  "hold",           "reason",        "currency",   "symbol",        "reserve_id"},
 };
 
 static Statement prefix_statement = {
 	.sql = "SELECT reserve_prefix FROM order_service.identity",
-};
-
-static Statement read_statement = {
-	.sql = "SELECT " ORDER_COLUMNS " FROM order_service.orders"
-		   " WHERE order_id = ANY ($1) ORDER BY order_id",
-	.parameter_count = 1,
-	.parameter_types = {INT8ARRAYOID},
-};
-
-static Statement lock_statement = {
-	.sql = "SELECT " ORDER_COLUMNS " FROM order_service.orders"
-		   " WHERE order_id = ANY ($1) ORDER BY order_id FOR UPDATE",
-	.parameter_count = 1,
-	.parameter_types = {INT8ARRAYOID},
 };
 
 /* The first part of every reserve_id of this database; see order_service.identity. */
@@ -80,138 +67,172 @@ read_reserve_prefix(void)
 }
 
 static void
-set_insert_row(Rows *rows, int row, const Order *order)
+set_state(HotTable *table, const Order *order)
 {
-	int column = 0;
+	hot_table_set(table, FILLED_QUANTITY, Int64GetDatum(order->filled_quantity));
+	hot_table_set(table, LAST_EVENT_ID, Int64GetDatum(order->last_event_id));
+	hot_table_set(table, UPDATED_AT, TimestampTzGetDatum(order->updated_at));
+	hot_table_set(table, ORDER_VERSION, Int32GetDatum(order->order_version));
+	hot_table_set(table, CODE, Int16GetDatum(order->code));
+	hot_table_set(table, STATUS, Int16GetDatum(order->status));
+	hot_table_set(table, HOLD, Int16GetDatum(order->hold));
+	hot_table_set(table, REASON, Int16GetDatum(order->reason));
+}
 
-	rows_set(rows, row, column++, Int64GetDatum(order->order_id));
-	rows_set(rows, row, column++, Int64GetDatum(order->account_id));
-	rows_set(rows, row, column++, Int64GetDatum(order->quantity));
-	rows_set(rows, row, column++, Int64GetDatum(order->price));
-	rows_set(rows, row, column++, Int64GetDatum(order->reserve_amount));
-	rows_set(rows, row, column++, Int64GetDatum(order->last_event_id));
-	rows_set(rows, row, column++, Int32GetDatum(order->order_version));
-	rows_set(rows, row, column++, Int16GetDatum(order->code));
-	rows_set(rows, row, column++, Int16GetDatum(order->side));
-	rows_set(rows, row, column++, Int16GetDatum(order->order_type));
-	rows_set(rows, row, column++, Int16GetDatum(order->time_in_force));
-	rows_set(rows, row, column++, Int16GetDatum(order->status));
-	rows_set(rows, row, column++, CStringGetTextDatum(order->currency));
-	rows_set(rows, row, column++, CStringGetTextDatum(order->symbol));
-	rows_set(rows, row, column++,
-			 CStringGetTextDatum(order->reserve_id != NULL ? order->reserve_id : ""));
-	Assert(column == insert_statement.column_count);
+static void
+set_terms(HotTable *table, const Order *order)
+{
+	hot_table_set(table, ORDER_ID, Int64GetDatum(order->order_id));
+	hot_table_set(table, ACCOUNT_ID, Int64GetDatum(order->account_id));
+	hot_table_set(table, QUANTITY, Int64GetDatum(order->quantity));
+	hot_table_set(table, PRICE, Int64GetDatum(order->price));
+	hot_table_set(table, RESERVE_AMOUNT, Int64GetDatum(order->reserve_amount));
+	hot_table_set(table, CREATED_AT, TimestampTzGetDatum(order->created_at));
+	hot_table_set(table, SIDE, Int16GetDatum(order->side));
+	hot_table_set(table, ORDER_TYPE, Int16GetDatum(order->order_type));
+	hot_table_set(table, TIME_IN_FORCE, Int16GetDatum(order->time_in_force));
+	hot_table_set(table, CURRENCY, CStringGetTextDatum(order->currency));
+	hot_table_set(table, SYMBOL, CStringGetTextDatum(order->symbol));
+	if (order->reserve_id != NULL)
+		hot_table_set(table, RESERVE_ID, CStringGetTextDatum(order->reserve_id));
 }
 
 void
 orders_insert(Order **orders, int count)
 {
+	TimestampTz now = GetCurrentTransactionStartTimestamp();
 	char *prefix = NULL;
-	Rows rows;
+	HotTable *table;
 
 	if (count == 0)
 		return;
-	rows = rows_new(&insert_statement, count);
 	for (int i = 0; i < count; i++)
 	{
-		Order *order = orders[i];
-
-		if (order->reserve_amount > 0)
-		{
-			if (prefix == NULL)
-				prefix = read_reserve_prefix();
-			order->reserve_id = psprintf("%s-" INT64_FORMAT, prefix, order->order_id);
-		}
-		set_insert_row(&rows, i, order);
+		if (orders[i]->reserve_amount == 0)
+			continue;
+		if (prefix == NULL)
+			prefix = read_reserve_prefix();
+		orders[i]->reserve_id = psprintf("%s-" INT64_FORMAT, prefix, orders[i]->order_id);
 	}
-	(void) rows_run(&rows, NULL);
-}
-
-static void
-set_update_row(Rows *rows, int row, const Order *order)
-{
-	int column = 0;
-
-	rows_set(rows, row, column++, Int64GetDatum(order->order_id));
-	rows_set(rows, row, column++, Int64GetDatum(order->filled_quantity));
-	rows_set(rows, row, column++, Int64GetDatum(order->last_event_id));
-	rows_set(rows, row, column++, Int32GetDatum(order->order_version));
-	rows_set(rows, row, column++, Int16GetDatum(order->code));
-	rows_set(rows, row, column++, Int16GetDatum(order->status));
-	rows_set(rows, row, column++, Int16GetDatum(order->hold));
-	rows_set(rows, row, column++, Int16GetDatum(order->reason));
-	Assert(column == update_statement.column_count);
+	table = hot_table_open(&order_columns);
+	for (int i = 0; i < count; i++)
+	{
+		orders[i]->created_at = now;
+		orders[i]->updated_at = now;
+		hot_table_add(table);
+		set_terms(table, orders[i]);
+		set_state(table, orders[i]);
+	}
+	hot_table_insert(table);
+	hot_table_close(table);
 }
 
 void
 orders_update(Order **orders, int count)
 {
-	Rows rows;
-	uint64 updated_count;
+	TimestampTz now = GetCurrentTransactionStartTimestamp();
+	HotTable *table;
 
 	if (count == 0)
 		return;
-	rows = rows_new(&update_statement, count);
+	table = hot_table_open(&order_columns);
 	for (int i = 0; i < count; i++)
-		set_update_row(&rows, i, orders[i]);
-	updated_count = rows_run(&rows, NULL);
-	if (updated_count != (uint64) count)
-		elog(ERROR, "%d orders were updated as " UINT64_FORMAT, count, updated_count);
-	for (int i = 0; i < count; i++)
-		orders[i]->updated_at = GetCurrentTransactionStartTimestamp();
+	{
+		if (!hot_table_find(table, orders[i]->order_id))
+			elog(ERROR, "order " INT64_FORMAT " is not there to be updated", orders[i]->order_id);
+		orders[i]->updated_at = now;
+		hot_table_change(table);
+		set_state(table, orders[i]);
+		hot_table_update(table);
+	}
+	hot_table_close(table);
+}
+
+/* A column that is NOT NULL. */
+static Datum
+cell(HotTable *table, int column)
+{
+	bool is_null;
+
+	return hot_table_get(table, column, &is_null);
 }
 
 static void
-read_row(uint64 row, Order *order)
+read_row(HotTable *table, Order *order)
 {
-	order->order_id = statement_int64(row, 1);
-	order->account_id = statement_int64(row, 2);
-	order->quantity = statement_int64(row, 3);
-	order->price = statement_int64(row, 4);
-	order->filled_quantity = statement_int64(row, 5);
-	order->reserve_amount = statement_int64(row, 6);
-	order->last_event_id = statement_int64(row, 7);
-	order->created_at = statement_int64(row, 8);
-	order->updated_at = statement_int64(row, 9);
-	order->order_version = statement_int32(row, 10);
-	order->code = statement_int16(row, 11);
-	order->side = statement_int16(row, 12);
-	order->order_type = statement_int16(row, 13);
-	order->time_in_force = statement_int16(row, 14);
-	order->status = statement_int16(row, 15);
-	order->hold = statement_int16(row, 16);
-	order->reason = statement_int16(row, 17);
-	order->currency = statement_text(row, 18, CurrentMemoryContext);
-	order->symbol = statement_text(row, 19, CurrentMemoryContext);
-	order->reserve_id = statement_text(row, 20, CurrentMemoryContext);
+	bool is_null;
+	Datum reserve_id = hot_table_get(table, RESERVE_ID, &is_null);
+
+	*order = (Order){
+		.order_id = DatumGetInt64(cell(table, ORDER_ID)),
+		.account_id = DatumGetInt64(cell(table, ACCOUNT_ID)),
+		.quantity = DatumGetInt64(cell(table, QUANTITY)),
+		.price = DatumGetInt64(cell(table, PRICE)),
+		.filled_quantity = DatumGetInt64(cell(table, FILLED_QUANTITY)),
+		.reserve_amount = DatumGetInt64(cell(table, RESERVE_AMOUNT)),
+		.last_event_id = DatumGetInt64(cell(table, LAST_EVENT_ID)),
+		.created_at = DatumGetTimestampTz(cell(table, CREATED_AT)),
+		.updated_at = DatumGetTimestampTz(cell(table, UPDATED_AT)),
+		.order_version = DatumGetInt32(cell(table, ORDER_VERSION)),
+		.code = DatumGetInt16(cell(table, CODE)),
+		.side = DatumGetInt16(cell(table, SIDE)),
+		.order_type = DatumGetInt16(cell(table, ORDER_TYPE)),
+		.time_in_force = DatumGetInt16(cell(table, TIME_IN_FORCE)),
+		.status = DatumGetInt16(cell(table, STATUS)),
+		.hold = DatumGetInt16(cell(table, HOLD)),
+		.reason = DatumGetInt16(cell(table, REASON)),
+		.currency = TextDatumGetCString(cell(table, CURRENCY)),
+		.symbol = TextDatumGetCString(cell(table, SYMBOL)),
+		.reserve_id = is_null ? NULL : TextDatumGetCString(reserve_id),
+	};
 }
 
-static OrderSet
-read_with(Statement *statement, const int64 *order_ids, int count)
+static int
+compare_ids(const void *left, const void *right)
 {
-	Datum values[1];
+	int64 a = *(const int64 *) left;
+	int64 b = *(const int64 *) right;
+
+	return a < b ? -1 : a > b;
+}
+
+/* Reads orders with |search|, hot_table_find() or hot_table_lock(), in the order of their ids. */
+static OrderSet
+read_with(bool (*search)(HotTable *table, int64 key), const int64 *order_ids, int count)
+{
 	OrderSet set = {.orders = NULL, .count = 0};
+	HotTable *table;
+	int64 *sorted;
 
 	if (count == 0)
 		return set;
-	values[0] = statement_int64_array(order_ids, count);
-	set.count = (int) statement_run(statement, values);
-	set.orders = palloc(sizeof(Order) * Max(set.count, 1));
-	for (int i = 0; i < set.count; i++)
-		read_row(i, &set.orders[i]);
+	sorted = palloc(sizeof(int64) * count);
+	memcpy(sorted, order_ids, sizeof(int64) * count);
+	qsort(sorted, count, sizeof(int64), compare_ids);
+	set.orders = palloc(sizeof(Order) * count);
+	table = hot_table_open(&order_columns);
+	for (int i = 0; i < count; i++)
+	{
+		if (i > 0 && sorted[i] == sorted[i - 1])
+			continue;
+		if (search(table, sorted[i]))
+			read_row(table, &set.orders[set.count++]);
+	}
+	hot_table_close(table);
+	pfree(sorted);
 	return set;
 }
 
 OrderSet
 orders_read(const int64 *order_ids, int count)
 {
-	return read_with(&read_statement, order_ids, count);
+	return read_with(hot_table_find, order_ids, count);
 }
 
 OrderSet
 orders_lock(const int64 *order_ids, int count)
 {
-	return read_with(&lock_statement, order_ids, count);
+	return read_with(hot_table_lock, order_ids, count);
 }
 
 Order *

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "access/transam.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
@@ -17,23 +18,36 @@
 #include "utils/xid8.h"
 
 #include "after_commit.h"
+#include "hot_table.h"
 #include "ids.h"
 #include "outbox.h"
-#include "rows.h"
 #include "statement.h"
 
-static RowStatement append_statement = {
-	.sql = "INSERT INTO order_service.outbox"
-		   " (event_id, previous_event_id, order_id, account_id, created_at, order_version,"
-		   " event_type,"
-		   " payload)"
-		   " SELECT u.event_id, u.previous_event_id, u.order_id, u.account_id, pg_catalog.now(),"
-		   " u.order_version, u.event_type, u.payload"
-		   " FROM %s",
-	.columns = "event_id, previous_event_id, order_id, account_id, order_version, event_type,"
-			   " payload",
-	.column_count = 7,
-	.column_types = {INT8OID, INT8OID, INT8OID, INT8OID, INT4OID, INT2OID, BYTEAOID},
+/* The columns of the table; in this order below. */
+enum
+{
+	EVENT_ID,
+	PREVIOUS_EVENT_ID,
+	ORDER_ID,
+	ACCOUNT_ID,
+	CREATED_AT,
+	NEXT_ATTEMPT_AT,
+	SENT_AT,
+	ORDER_VERSION,
+	EVENT_TYPE,
+	STATUS,
+	RETRY_COUNT,
+	PAYLOAD,
+	LAST_ERROR,
+	COLUMN_COUNT
+};
+
+static HotColumns outbox_columns = {
+	.table = "outbox",
+	.count = COLUMN_COUNT,
+	.names = {"event_id", "previous_event_id", "order_id", "account_id", "created_at",
+			  "next_attempt_at", "sent_at", "order_version", "event_type", "status", "retry_count",
+			  "payload", "last_error"},
 };
 
 static Statement read_statement = {
@@ -146,11 +160,12 @@ remember(const OutboxEvent *events, int count)
 void
 outbox_append(const OutboxEvent *events, int count)
 {
-	Rows rows;
+	TimestampTz now = GetCurrentTransactionStartTimestamp();
+	HotTable *table;
 
 	if (count == 0)
 		return;
-	rows = rows_new(&append_statement, count);
+	table = hot_table_open(&outbox_columns);
 	for (int i = 0; i < count; i++)
 	{
 		const OutboxEvent *event = &events[i];
@@ -158,18 +173,23 @@ outbox_append(const OutboxEvent *events, int count)
 		Assert(i == 0 || events[i - 1].event_id < event->event_id);
 		Assert(event->payload_size > 0);
 		Assert(event->payload_size <= PG_UINT16_MAX);
-		rows_set(&rows, i, 0, Int64GetDatum(event->event_id));
-		rows_set(&rows, i, 1, Int64GetDatum(event->previous_event_id));
-		rows_set(&rows, i, 2, Int64GetDatum(event->order_id));
-		rows_set(&rows, i, 3, Int64GetDatum(event->account_id));
-		rows_set(&rows, i, 4, Int32GetDatum(event->order_version));
-		rows_set(&rows, i, 5, Int16GetDatum(event->event_type));
+		hot_table_add(table);
+		hot_table_set(table, EVENT_ID, Int64GetDatum(event->event_id));
+		hot_table_set(table, PREVIOUS_EVENT_ID, Int64GetDatum(event->previous_event_id));
+		hot_table_set(table, ORDER_ID, Int64GetDatum(event->order_id));
+		hot_table_set(table, ACCOUNT_ID, Int64GetDatum(event->account_id));
+		hot_table_set(table, CREATED_AT, TimestampTzGetDatum(now));
+		hot_table_set(table, ORDER_VERSION, Int32GetDatum(event->order_version));
+		hot_table_set(table, EVENT_TYPE, Int16GetDatum(event->event_type));
+		hot_table_set(table, STATUS, Int16GetDatum(OUTBOX_READY));
+		hot_table_set(table, RETRY_COUNT, Int16GetDatum(0));
 		/* A bytea and a text are laid out alike. */
-		rows_set(&rows, i, 6,
-				 PointerGetDatum(cstring_to_text_with_len((const char *) event->payload,
-														  (int) event->payload_size)));
+		hot_table_set(table, PAYLOAD,
+					  PointerGetDatum(cstring_to_text_with_len((const char *) event->payload,
+															   (int) event->payload_size)));
 	}
-	(void) rows_run(&rows, NULL);
+	hot_table_insert(table);
+	hot_table_close(table);
 	remember(events, count);
 }
 

@@ -9,7 +9,7 @@
 
 #include "statement.h"
 
-#define ROWS_COLUMNS_MAX 15
+#define ROWS_COLUMNS_MAX 3
 #define ROWS_FURTHER_MAX 2
 
 /*

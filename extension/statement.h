@@ -8,7 +8,7 @@
 
 #include "executor/spi.h"
 
-#define STATEMENT_PARAMETERS_MAX 17
+#define STATEMENT_PARAMETERS_MAX 5
 
 /*
  * One SQL text and, once it was used, its plan. Define it static and constant but for the plan.

@@ -8,6 +8,7 @@ to the functions of the extension with all that these call. Samples of perf: whe
 import re
 import shutil
 import subprocess
+from functools import partial
 
 import single
 import stack
@@ -20,6 +21,26 @@ PERF_TRANSACTIONS = 8
 PERF_HERTZ = 2999
 PERF_LINES = 16
 SCHEMAS = {"place_order": "order_service", "plpgsql": "bench"}
+BATCH = 256
+WARM_BATCHES = 2
+COUNTED_BATCHES = 10
+# Both array calls, many times in one transaction, as a statement.
+BATCH_LOOP = f"""\
+DO $$
+DECLARE
+    ids bigint[];
+BEGIN
+    FOR n IN 1..{{calls}} LOOP
+        SELECT array_agg(r.order_id) INTO ids FROM order_service.receive_orders(
+            array_fill(n::bigint, ARRAY[{BATCH}]), array(SELECT {single.KEY} FROM generate_series(1, {BATCH})),
+            array(SELECT 'BENCH-' || s FROM generate_series(1, {BATCH}) s), array_fill(1::smallint, ARRAY[{BATCH}]),
+            array_fill(1::smallint, ARRAY[{BATCH}]), array_fill(10::bigint, ARRAY[{BATCH}]),
+            array_fill(100000000::bigint, ARRAY[{BATCH}]), array_fill(1::smallint, ARRAY[{BATCH}])) r;
+        PERFORM * FROM order_service.settle_orders(ids, array_fill(0::smallint, ARRAY[{BATCH}]),
+            array_fill(1::smallint, ARRAY[{BATCH}]));
+    END LOOP;
+END
+$$"""
 
 # With all that they call. The functions of a line are added up, those with a minus taken off.
 INCLUSIVE = {
@@ -27,8 +48,8 @@ INCLUSIVE = {
     ".. without SECURITY DEFINER and SET": ("functions_place_order",),
     ".. instrument (1 statement)": ("statement_run", "-rows_run"),
     ".. claim of the key (1 statement)": ("idempotency_claim",),
-    ".. order (1 statement)": ("orders_insert",),
-    ".. event: row and hint (1 statement)": ("outbox_append",),
+    ".. order": ("orders_insert",),
+    ".. event: row and hint": ("outbox_append",),
     ".. ids: nextval": ("nextval_internal",),
     "ExecutorStart, of these and of the loop's own statement": ("standard_ExecutorStart",),
     "ExecutorEnd, likewise": ("standard_ExecutorEnd",),
@@ -38,6 +59,22 @@ INCLUSIVE = {
     "SearchSysCache": ("SearchSysCache1", "SearchSysCache2", "SearchSysCache3"),
     "memory: palloc and its like": ("palloc", "palloc0", "MemoryContextAlloc", "MemoryContextAllocZeroAligned"),
 }
+# The same for the array calls.
+BATCH_INCLUSIVE = {
+    "receive_orders": ("functions_receive_orders",),
+    ".. instruments (1 statement)": ("statement_run", "-rows_run", "-read_reserve_prefix"),
+    ".. claim of the keys (1 statement)": ("idempotency_claim",),
+    ".. orders": ("orders_insert",),
+    "settle_orders": ("functions_settle_orders",),
+    ".. orders: lock": ("orders_lock",),
+    ".. orders: update": ("orders_update",),
+    ".. events: rows and hints": ("outbox_append",),
+    "heap_multi_insert": ("heap_multi_insert",),
+    "heap_update": ("heap_update",),
+    "heap_lock_tuple": ("heap_lock_tuple",),
+    "index_insert": ("index_insert",),
+    "XLogInsert (in these)": ("XLogInsert",),
+}
 LINE = re.compile(r"^\s*([\d,]+) \([^)]*\)\s+\S*?:([^:\s]+?)(?:'\d+)? \[", re.M)
 
 
@@ -46,15 +83,15 @@ def _require(name):
         raise stack.SandboxError(f"{name} is not installed: apt-get install {name.replace('perf', 'linux-perf')}")
 
 
-def _count(servers, schema, calls):
-    """{function: instructions with all that it calls} of a single-user server that makes so many placements."""
+def _count(servers, statement):
+    """{function: instructions with all that it calls} of a single-user server that runs a statement."""
     data = servers.postgres.data
     path = data / "callgrind.out"
     binary = str(private(pg_config("bindir")) / "postgres")
     command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={path}", binary]
     # Of the cluster's own settings, but for the memory, whose making would be counted.
     command += ["--single", "-D", str(data), "-c", "shared_buffers=16MB", DATABASE]
-    run_tool(command, data, " ".join(single.loop(schema, calls).split()) + "\n")
+    run_tool(command, data, " ".join(statement.split()) + "\n")
     annotate = ["callgrind_annotate", "--inclusive=yes", "--threshold=100", str(path)]
     text = subprocess.run(annotate, stdout=subprocess.PIPE, text=True, check=True).stdout
     path.unlink()
@@ -65,11 +102,11 @@ def _count(servers, schema, calls):
     return counts
 
 
-def _per_call(servers, schema):
-    """Instructions per placement once all plans are made: the difference of two runs."""
-    few = _count(servers, schema, WARM_CALLS)
-    many = _count(servers, schema, WARM_CALLS + COUNTED_CALLS)
-    return {name: (many[name] - few.get(name, 0)) / COUNTED_CALLS for name in many}
+def _per_order(servers, loop, warm, counted, batch=1):
+    """Instructions per order once all plans are made: the difference of two runs of loop(calls)."""
+    few = _count(servers, loop(warm))
+    many = _count(servers, loop(warm + counted))
+    return {name: (many[name] - few.get(name, 0)) / (counted * batch) for name in many}
 
 
 def _sum(count, functions):
@@ -82,13 +119,19 @@ def count_instructions(servers):
     servers.reset()
     servers.connection.close()
     servers.postgres.stop()
-    counts = {name: _per_call(servers, schema) for name, schema in SCHEMAS.items()}
+    counts = {
+        name: _per_order(servers, partial(single.loop, schema), WARM_CALLS, COUNTED_CALLS)
+        for name, schema in SCHEMAS.items()
+    }
+    batch = _per_order(servers, lambda calls: BATCH_LOOP.format(calls=calls), WARM_BATCHES, COUNTED_BATCHES, BATCH)
     servers.postgres.start()
     servers.connect()
     lines = [f"{'instructions per placement':<58}" + "".join(f"{name:>14}" for name in counts)]
     for label, functions in INCLUSIVE.items():
         sums = [_sum(count, functions) for count in counts.values()]
         lines.append(f"{label:<58}" + "".join(f"{value:>14,.0f}" if value else f"{'-':>14}" for value in sums))
+    lines.append(f"\n{f'instructions per order, array calls of {BATCH}':<58}")
+    lines += [f"{label:<58}{_sum(batch, functions):>14,.0f}" for label, functions in BATCH_INCLUSIVE.items()]
     return "\n".join(lines)
 
 

@@ -1,0 +1,368 @@
+/*
+ * hot_table.c
+ *		The tables on the path of every order, searched and written without the executor.
+ *
+ * DESIGN	To set a statement up and to carry rows through it (arrays, function scans, tuplestores,
+ *			expressions) costs several times what the table and its indexes need. So rows go
+ *			straight to the table, as COPY and the logical replication worker have them do: many in
+ *			one call and, page by page, in one WAL record. Everything a user may add to a table
+ *			works as for a statement: constraints, indexes, triggers (then row by row), foreign
+ *			keys, publications.
+ *
+ *			Rows are found by the primary key, with a snapshot like that of a statement.
+ *
+ * LOCKING	A search waits for nobody; a lock waits for the row, and then has its latest version.
+ *			Under REPEATABLE READ and above, a row that somebody changed since is an error instead.
+ *
+ * LIMITS	Unlike a statement it asks for no permission: SECURITY DEFINER functions own the tables.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/skey.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "hot_table.h"
+
+#define FIRST_CAPACITY 8
+
+struct HotTable
+{
+	const HotColumns *columns;
+	Relation relation;
+	TupleTableSlot *current; /* the row that is set */
+
+	/* Rows to be inserted. */
+	TupleTableSlot **added;
+	int added_count;
+	int added_capacity;
+
+	/* Search by key; NULL: there was none yet. */
+	Relation index;
+	IndexScanDesc scan;
+	TupleTableSlot *found;
+	TupleTableSlot *changed;
+
+	CmdType command; /* CMD_UNKNOWN: nothing was written yet */
+	EState *executor;
+	ResultRelInfo *target;
+};
+
+static bool
+is_column(TupleDesc description, int16 number, const char *name)
+{
+	Form_pg_attribute attribute;
+
+	if (number < 1 || number > description->natts)
+		return false;
+	attribute = TupleDescAttr(description, number - 1);
+	return !attribute->attisdropped && strcmp(NameStr(attribute->attname), name) == 0;
+}
+
+/* Where the columns are in the table, as it is now. */
+static void
+locate_columns(HotColumns *columns, Relation relation)
+{
+	TupleDesc description = RelationGetDescr(relation);
+	int count = 0;
+
+	for (int i = 0; i < columns->count; i++)
+	{
+		if (is_column(description, columns->numbers[i], columns->names[i]))
+			continue;
+		columns->numbers[i] = 1;
+		while (!is_column(description, columns->numbers[i], columns->names[i]))
+		{
+			if (columns->numbers[i]++ > description->natts)
+				ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+								errmsg("column \"%s\" of \"order_service.%s\" does not exist",
+									   columns->names[i], columns->table)));
+		}
+	}
+	for (int i = 0; i < description->natts; i++)
+		count += !TupleDescAttr(description, i)->attisdropped;
+	if (count != columns->count)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("\"order_service.%s\" has %d columns where %d are known",
+							   columns->table, count, columns->count),
+						errhint("Columns of this table cannot be added or dropped.")));
+}
+
+HotTable *
+hot_table_open(HotColumns *columns)
+{
+	HotTable *table = palloc0(sizeof(HotTable));
+	Oid schema = get_namespace_oid("order_service", false);
+	Oid oid = get_relname_relid(columns->table, schema);
+
+	if (!OidIsValid(oid))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("table \"order_service.%s\" does not exist", columns->table)));
+	table->columns = columns;
+	table->relation = table_open(oid, RowExclusiveLock);
+	if (table->relation->rd_rel->relkind != RELKIND_RELATION)
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("\"order_service.%s\" is not an ordinary table", columns->table)));
+	locate_columns(columns, table->relation);
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	return table;
+}
+
+void
+hot_table_add(HotTable *table)
+{
+	TupleTableSlot *slot;
+
+	if (table->added_count == table->added_capacity)
+	{
+		int capacity = Max(table->added_capacity * 2, FIRST_CAPACITY);
+		TupleTableSlot **added = palloc0(sizeof(TupleTableSlot *) * capacity);
+
+		if (table->added_count > 0)
+			memcpy(added, table->added, sizeof(TupleTableSlot *) * table->added_count);
+		table->added = added;
+		table->added_capacity = capacity;
+	}
+	slot = table->added[table->added_count];
+	if (slot == NULL)
+		slot = table->added[table->added_count] = table_slot_create(table->relation, NULL);
+	ExecClearTuple(slot);
+	memset(slot->tts_isnull, true, sizeof(bool) * slot->tts_tupleDescriptor->natts);
+	table->added_count++;
+	table->current = slot;
+}
+
+void
+hot_table_set(HotTable *table, int column, Datum value)
+{
+	int index = table->columns->numbers[column] - 1;
+
+	Assert(column < table->columns->count);
+	table->current->tts_values[index] = value;
+	table->current->tts_isnull[index] = false;
+}
+
+/* What the functions of the executor want to know for writing; and what comes before the rows. */
+static void
+begin_command(HotTable *table, CmdType command)
+{
+	Assert(table->command == CMD_UNKNOWN || table->command == command);
+	if (table->command == command)
+		return;
+	PreventCommandIfReadOnly(command == CMD_INSERT ? "INSERT" : "UPDATE");
+	PreventCommandIfParallelMode(command == CMD_INSERT ? "INSERT" : "UPDATE");
+	CheckCmdReplicaIdentity(table->relation, command);
+	table->command = command;
+	table->executor = CreateExecutorState();
+	table->executor->es_output_cid = GetCurrentCommandId(true);
+	table->target = makeNode(ResultRelInfo);
+	InitResultRelInfo(table->target, table->relation, 0, NULL, 0);
+	ExecOpenIndices(table->target, false);
+	/* Where triggers look for it. */
+	table->executor->es_opened_result_relations = list_make1(table->target);
+	if (table->target->ri_TrigDesc == NULL)
+		return;
+	AfterTriggerBeginQuery();
+	if (command == CMD_INSERT)
+		ExecBSInsertTriggers(table->executor, table->target);
+	else
+		ExecBSUpdateTriggers(table->executor, table->target);
+}
+
+/* Fires what waits for the end of the command, and makes its rows visible to the next one. */
+static void
+end_command(HotTable *table)
+{
+	if (table->target->ri_TrigDesc != NULL)
+	{
+		if (table->command == CMD_INSERT)
+			ExecASInsertTriggers(table->executor, table->target, NULL);
+		else
+			ExecASUpdateTriggers(table->executor, table->target, NULL);
+		AfterTriggerEndQuery(table->executor);
+	}
+	ExecResetTupleTable(table->executor->es_tupleTable, false);
+	ExecCloseResultRelations(table->executor);
+	FreeExecutorState(table->executor);
+	CommandCounterIncrement();
+}
+
+static void
+check_constraints(HotTable *table, TupleTableSlot *slot)
+{
+	if (RelationGetDescr(table->relation)->constr != NULL)
+		ExecConstraints(table->target, slot, table->executor);
+}
+
+static void
+insert_together(HotTable *table)
+{
+	for (int i = 0; i < table->added_count; i++)
+		check_constraints(table, table->added[i]);
+	table_multi_insert(table->relation, table->added, table->added_count, GetCurrentCommandId(true),
+					   0, NULL);
+	for (int i = 0; i < table->added_count; i++)
+	{
+		compat_insert_index_tuples(table->target, table->added[i], table->executor, false, false);
+		ResetPerTupleExprContext(table->executor);
+	}
+}
+
+void
+hot_table_insert(HotTable *table)
+{
+	if (table->added_count == 0)
+		return;
+	begin_command(table, CMD_INSERT);
+	for (int i = 0; i < table->added_count; i++)
+		ExecStoreVirtualTuple(table->added[i]);
+	if (table->target->ri_TrigDesc == NULL)
+		insert_together(table);
+	else
+	{
+		/* Triggers see the rows one by one, and may change them. */
+		for (int i = 0; i < table->added_count; i++)
+			ExecSimpleRelationInsert(table->target, table->executor, table->added[i]);
+	}
+	table->added_count = 0;
+}
+
+static void
+begin_search(HotTable *table)
+{
+	table->index = index_open(compat_primary_key(table->relation), RowExclusiveLock);
+	if (table->index->rd_index->indkey.values[0] != table->columns->numbers[0])
+		elog(ERROR, "primary key of \"order_service.%s\" is not \"%s\"", table->columns->table,
+			 table->columns->names[0]);
+	table->scan = compat_index_beginscan(table->relation, table->index, GetActiveSnapshot(), 1);
+	table->found = table_slot_create(table->relation, NULL);
+	table->changed = table_slot_create(table->relation, NULL);
+}
+
+bool
+hot_table_find(HotTable *table, int64 key)
+{
+	ScanKeyData condition;
+
+	if (table->scan == NULL)
+		begin_search(table);
+	ScanKeyInit(&condition, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(key));
+	index_rescan(table->scan, &condition, 1, NULL, 0);
+	return index_getnext_slot(table->scan, ForwardScanDirection, table->found);
+}
+
+bool
+hot_table_lock(HotTable *table, int64 key)
+{
+	ItemPointerData tid;
+	TM_FailureData failure;
+	TM_Result result;
+	uint8 flags = IsolationUsesXactSnapshot() ? 0 : TUPLE_LOCK_FLAG_FIND_LAST_VERSION;
+
+	PreventCommandIfReadOnly("SELECT FOR UPDATE");
+	if (!hot_table_find(table, key))
+		return false;
+	tid = table->found->tts_tid;
+	result = table_tuple_lock(table->relation, &tid, GetActiveSnapshot(), table->found,
+							  GetCurrentCommandId(false), LockTupleExclusive, LockWaitBlock, flags,
+							  &failure);
+	if (result == TM_Ok)
+		return true;
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("could not serialize access due to concurrent update")));
+	if (result != TM_Deleted)
+		elog(ERROR, "row of \"order_service.%s\" could not be locked: %d", table->columns->table,
+			 (int) result);
+	return false;
+}
+
+Datum
+hot_table_get(HotTable *table, int column, bool *is_null)
+{
+	Assert(column < table->columns->count);
+	return slot_getattr(table->found, table->columns->numbers[column], is_null);
+}
+
+void
+hot_table_change(HotTable *table)
+{
+	TupleTableSlot *found = table->found;
+	TupleTableSlot *changed = table->changed;
+	int count = found->tts_tupleDescriptor->natts;
+
+	slot_getallattrs(found);
+	ExecClearTuple(changed);
+	memcpy(changed->tts_values, found->tts_values, sizeof(Datum) * count);
+	memcpy(changed->tts_isnull, found->tts_isnull, sizeof(bool) * count);
+	table->current = changed;
+}
+
+static void
+update_with_triggers(HotTable *table)
+{
+	EPQState recheck;
+
+	EvalPlanQualInit(&recheck, table->executor, NULL, NIL, -1);
+	ExecSimpleRelationUpdate(table->target, table->executor, &recheck, table->found,
+							 table->changed);
+	EvalPlanQualEnd(&recheck);
+}
+
+static void
+update_alone(HotTable *table)
+{
+	CompatUpdateIndexes update_indexes;
+
+	check_constraints(table, table->changed);
+	simple_table_tuple_update(table->relation, &table->found->tts_tid, table->changed,
+							  GetActiveSnapshot(), &update_indexes);
+	if (compat_is_index_update(update_indexes))
+		compat_insert_index_tuples(table->target, table->changed, table->executor, true,
+								   compat_is_summarizing_only(update_indexes));
+	ResetPerTupleExprContext(table->executor);
+}
+
+void
+hot_table_update(HotTable *table)
+{
+	begin_command(table, CMD_UPDATE);
+	ExecStoreVirtualTuple(table->changed);
+	if (table->target->ri_TrigDesc == NULL)
+		update_alone(table);
+	else
+		update_with_triggers(table);
+}
+
+void
+hot_table_close(HotTable *table)
+{
+	Assert(table->added_count == 0);
+	for (int i = 0; i < table->added_capacity && table->added[i] != NULL; i++)
+		ExecDropSingleTupleTableSlot(table->added[i]);
+	if (table->scan != NULL)
+	{
+		index_endscan(table->scan);
+		index_close(table->index, NoLock);
+		ExecDropSingleTupleTableSlot(table->found);
+		ExecDropSingleTupleTableSlot(table->changed);
+	}
+	PopActiveSnapshot();
+	if (table->command != CMD_UNKNOWN)
+		end_command(table);
+	table_close(table->relation, NoLock);
+	pfree(table);
+}

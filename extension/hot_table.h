@@ -1,0 +1,64 @@
+/*
+ * hot_table.h
+ *		The tables on the path of every order, searched and written without the executor.
+ *
+ * A row is a set of cells, addressed by the position of the column in HotColumns. Between
+ * hot_table_open() and hot_table_close() a table is like one statement: it either inserts or
+ * updates, a row once, and sees nothing of what it writes. All functions allocate in the current
+ * memory context, and raise the server's errors.
+ */
+#ifndef HOT_TABLE_H
+#define HOT_TABLE_H
+
+#include "postgres.h"
+
+#define HOT_TABLE_COLUMNS_MAX 20
+
+/*
+ * A table of the extension: all its columns, the first is its primary key, a bigint. Define it
+ * static with name and columns.
+ */
+typedef struct HotColumns
+{
+	const char *table; /* in the schema of the extension */
+	int count;
+	const char *names[HOT_TABLE_COLUMNS_MAX];
+	int16 numbers[HOT_TABLE_COLUMNS_MAX]; /* where they were found last; 0: not yet */
+} HotColumns;
+
+typedef struct HotTable HotTable;
+
+/* Opens a table. What was committed before this call is what is found now. */
+extern HotTable *hot_table_open(HotColumns *columns);
+
+/* Ends it: triggers fire, and the next statement sees what was written. */
+extern void hot_table_close(HotTable *table);
+
+/* Begins one more row to be inserted; all cells are NULL. It becomes the row that is set. */
+extern void hot_table_add(HotTable *table);
+
+/* Sets a cell of the row begun last. A value by reference must stay until it is written. */
+extern void hot_table_set(HotTable *table, int column, Datum value);
+
+/* Inserts the rows that were added. */
+extern void hot_table_insert(HotTable *table);
+
+/* Finds a row by its key; false if there is none. It becomes the row that is read. */
+extern bool hot_table_find(HotTable *table, int64 key);
+
+/*
+ * The same, and locks it FOR UPDATE until the end of the transaction, waiting for whoever has it;
+ * what is read then is its latest version, as for a statement.
+ */
+extern bool hot_table_lock(HotTable *table, int64 key);
+
+/* A cell of the row found last, valid until the next one is looked for. */
+extern Datum hot_table_get(HotTable *table, int column, bool *is_null);
+
+/* Begins a new version of the row found last, which is locked. It becomes the row that is set. */
+extern void hot_table_change(HotTable *table);
+
+/* Writes the new version. */
+extern void hot_table_update(HotTable *table);
+
+#endif /* HOT_TABLE_H */

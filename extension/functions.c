@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
@@ -36,6 +37,7 @@ PG_FUNCTION_INFO_V1(functions_claim_unsettled);
 PG_FUNCTION_INFO_V1(functions_record_hold);
 PG_FUNCTION_INFO_V1(functions_event_json);
 PG_FUNCTION_INFO_V1(functions_wake_publisher);
+PG_FUNCTION_INFO_V1(functions_outbox_position);
 
 /* Columns of the result rows; the widest has those of receive_orders(). */
 #define SINGLE_COLUMNS 7
@@ -480,4 +482,22 @@ functions_wake_publisher(PG_FUNCTION_ARGS)
 	(void) fcinfo;
 	after_commit_request_catch_up(outbox_relation());
 	PG_RETURN_VOID();
+}
+
+Datum
+functions_outbox_position(PG_FUNCTION_ARGS)
+{
+	bool is_null[2] = {false, false};
+	Datum values[2];
+
+	if (RecoveryInProgress())
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("recovery is in progress"),
+						errhint("Event ids are handed out by the primary server only.")));
+	connect();
+	/* In this order: who took an id below the end has a transaction id below the horizon. */
+	values[0] = Int64GetDatum(outbox_end());
+	values[1] = UInt64GetDatum(outbox_next_transaction());
+	finish();
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(result_type(fcinfo), values, is_null)));
 }

@@ -605,6 +605,24 @@ FROM (
 COMMENT ON VIEW order_service.outbox_lag IS
     'Events committed and not yet known to be in Kafka: ready (how many, since when), and apart from these the ones that failed for good, FAILED or DLQ, with those that wait for them';
 
+CREATE FUNCTION order_service.order_events(p_order_id bigint) RETURNS SETOF order_service.outbox_detail
+    LANGUAGE sql STABLE SECURITY DEFINER ROWS 10 SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+    WITH RECURSIVE chain (event_id) AS (
+        SELECT o.last_event_id FROM order_service.orders o WHERE o.order_id = p_order_id
+        UNION ALL
+        SELECT b.previous_event_id FROM chain c JOIN order_service.outbox b ON b.event_id = c.event_id)
+    SELECT d.* FROM chain c JOIN order_service.outbox_detail d ON d.event_id = c.event_id ORDER BY d.event_id
+$$;
+COMMENT ON FUNCTION order_service.order_events(bigint) IS
+    'The events of an order that are still in the outbox, by version. Follows them back from the newest, so it reads no other rows';
+
+CREATE FUNCTION order_service.outbox_position(OUT end_id bigint, OUT horizon xid8)
+    LANGUAGE C VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'functions_outbox_position';
+COMMENT ON FUNCTION order_service.outbox_position() IS
+    'For who follows the outbox: every event id below end_id was taken by a transaction below horizon, so a later snapshot whose xmin has reached the horizon shows all of them that there will ever be. Errors: 55000 on a standby';
+
 CREATE FUNCTION order_service.grant_proxy(p_role name) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -623,6 +641,34 @@ END
 $$;
 COMMENT ON FUNCTION order_service.grant_proxy(name) IS
     'Grants a role exactly what order-proxy calls: functions, no tables. To be called by the owner';
+
+CREATE FUNCTION order_service.grant_operator(p_role name) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    object regclass;
+    function regprocedure;
+BEGIN
+    EXECUTE format('GRANT USAGE ON SCHEMA order_service TO %I', p_role);
+    FOR object IN
+        SELECT c.oid::regclass FROM pg_catalog.pg_class c
+        WHERE c.relnamespace = 'order_service'::regnamespace AND c.relname IN (
+            'order_detail', 'outbox_detail', 'outbox_lag', 'dlq', 'stats', 'outbox')
+    LOOP
+        EXECUTE format('GRANT SELECT ON %s TO %I', object, p_role);
+    END LOOP;
+    FOR function IN
+        SELECT p.oid::regprocedure FROM pg_catalog.pg_proc p
+        WHERE p.pronamespace = 'order_service'::regnamespace AND p.proname IN (
+            'side_name', 'order_type_name', 'time_in_force_name', 'status_name', 'hold_name', 'event_type_name',
+            'outbox_status_name', 'reason_name', 'event_json', 'order_events', 'outbox_position', 'publisher_stats',
+            'requeue', 'requeue_events', 'requeue_matching')
+    LOOP
+        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', function, p_role);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION order_service.grant_operator(name) IS
+    'Grants a role what an operator of the outbox needs, and with it `orderctl outbox` and `orderctl dlq`: to read orders and events, and requeue(). To be called by the owner';
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA order_service FROM PUBLIC;
 COMMENT ON SCHEMA order_service IS 'Orders, idempotency keys and the outbox; see the extension order_service';

@@ -3,11 +3,12 @@
 -- temporary schema, is never run and never read.
 BEGIN;
 \i sql/setup/fixture.sql
-SELECT plan(34);
+SELECT plan(37);
 
 -- A schema of a role of order-proxy's, full of traps: functions and operators with the names and arguments of those
 -- in use, and tables and types with our names. A trap that is run raises.
 CREATE ROLE regress_mallory;
+CREATE ROLE regress_operator;
 DO $$
 BEGIN
     PERFORM order_service.grant_proxy('regress_mallory');
@@ -146,6 +147,10 @@ INSERT INTO calls (role, statement, expected, name) VALUES
     ('postgres', $$SELECT order_service.requeue_matching(1, NULL, 'FAILED') FROM public.park(1)$$, '1',
         'requeue_matching()'),
     ('postgres', $$SELECT order_service.grant_proxy('regress_mallory')$$, '', 'grant_proxy()'),
+    ('postgres', $$SELECT order_service.grant_operator('regress_operator')$$, '', 'grant_operator()'),
+    ('regress_operator', $$SELECT (r).status FROM (SELECT order_service.order_events(1) AS r LIMIT 1) AS x$$, 'READY',
+        'order_events()'),
+    ('regress_operator', 'SELECT (order_service.outbox_position()).end_id', '5', 'outbox_position()'),
     ('postgres', 'SELECT ready FROM order_service.outbox_lag', '4', 'the view outbox_lag');
 SELECT is(trapped(role, 'evil, pg_temp, pg_catalog', statement), expected, name || ' does not fall for it')
 FROM calls ORDER BY n;

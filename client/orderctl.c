@@ -1,11 +1,12 @@
 /*
  * orderctl.c
- *		The command line client of order-proxy: `orderctl --help`.
+ *		The command line client of order-proxy, and of the outbox for operators: `orderctl --help`.
  */
 #include "base/log.h"
 #include "base/metrics.h"
 #include "orderctl_call.h"
 #include "orderctl_options.h"
+#include "orderctl_outbox.h"
 #include "orderctl_print.h"
 #include "orderctl_status.h"
 #include "uuid7.h"
@@ -28,6 +29,9 @@ main(int argc, char **argv)
 		options.key = key;
 	}
 	printer = options.is_json ? &orderctl_json_printer : &orderctl_text_printer;
+
+	if (orderctl_command_is_for_operators(options.command))
+		return orderctl_outbox(&options, printer);
 
 	/* The log of the library is for servers; what matters here is printed. */
 	log_configure(LOG_ERROR, LOG_FORMAT_TEXT);

@@ -14,8 +14,8 @@
 	X(10, INVALID, 400, "the request is not valid") \
 	X(11, NO_SESSION, 401, "no such session, or it has expired") \
 	X(12, INSUFFICIENT, 402, "funds or position are not sufficient") \
-	X(13, FORBIDDEN, 403, "not your order, or the account is suspended") \
-	X(14, NOT_FOUND, 404, "no such order, symbol or account") \
+	X(13, FORBIDDEN, 403, "not your order, the account is suspended, or the role may not") \
+	X(14, NOT_FOUND, 404, "no such order, symbol, account or event") \
 	X(15, CONFLICT, 409, "the order is in the wrong state, or the key still in progress") \
 	X(16, KEY_REUSED, 422, "the key was used for another request") \
 	X(17, TOO_MANY, 429, "too many requests in flight") \

@@ -11,6 +11,9 @@
 #define NUMBER(limit) NUMBER_TEXT(limit)
 #define NUMBER_TEXT(number) #number
 
+/* Of --limit. */
+#define LIMITS "up to " NUMBER(LIST_ORDERS_MAX) "; the default is " NUMBER(LIST_ORDERS_DEFAULT)
+
 typedef struct HelpRow
 {
 	const char *synopsis;
@@ -70,12 +73,11 @@ static const char list_text[] =
 	"\n"
 	"  --open        only those that may still trade\n"
 	"  --after ID    those behind this id (the last one of the page before)\n"
-	"  --limit N     so many at most, up to " NUMBER(LIST_ORDERS_MAX) "; the default is " NUMBER(
-		LIST_ORDERS_DEFAULT) "\n"
-							 "  --all         page after page to the end\n"
-							 "\n"
-							 "  orderctl list --open\n"
-							 "  orderctl list --all --json | jq '.orders[].order_id'\n";
+	"  --limit N     so many at most, " LIMITS "\n"
+	"  --all         page after page to the end\n"
+	"\n"
+	"  orderctl list --open\n"
+	"  orderctl list --all --json | jq '.orders[].order_id'\n";
 
 static const char ping_text[] =
 	"Measures the time from a request to its answer. Needs no session, touches no database.\n"
@@ -91,6 +93,77 @@ static const char status_text[] =
 	"  orderctl status\n"
 	"  orderctl status --json | jq .ready\n";
 
+static const char outbox_list_text[] =
+	"Shows the events that are not known to be in Kafka, by ascending id, one page: READY (to be\n"
+	"sent), FAILED (Kafka refused it for good) and DLQ (FAILED, and a copy is in the dead letter\n"
+	"topic). With --order all events of an order that the outbox still has.\n"
+	"\n"
+	"  --status S    only those: READY, SENT, FAILED, DLQ or ALL\n"
+	"  --order ID    only those of an order\n"
+	"  --after ID    those behind this event (the last one of the page before)\n"
+	"  --limit N     so many at most, " LIMITS "\n"
+	"  --all         page after page to the end\n"
+	"\n"
+	"How many they are: psql -c 'TABLE order_service.outbox_lag'\n"
+	"\n"
+	"  orderctl outbox list\n"
+	"  orderctl outbox list --order 17\n"
+	"  orderctl outbox list --all --json | jq '.events[].event_id'\n";
+
+static const char outbox_show_text[] =
+	"Shows an event: its state, its last error, what it waits for, and what it tells. EVENT is\n"
+	"its id, or what the header \"id\" of its record says: ORDER_ID.VERSION.\n"
+	"\n"
+	"  orderctl outbox show 123\n"
+	"  orderctl outbox show 17.2\n";
+
+static const char requeue_text[] =
+	"Has events that are FAILED or DLQ sent again, with no attempt counted, and behind each the\n"
+	"later events of its order, in their order. First mend what Kafka refused them for: it is\n"
+	"the error of `orderctl dlq list`. EVENT is an id, or ORDER_ID.VERSION.\n"
+	"\n"
+	"  --order ID       the event that an order waits for\n"
+	"  --error PATTERN  those with an error LIKE this, such as '%too large%'\n"
+	"  --status S       those that are FAILED, or those that are DLQ\n"
+	"  --all            all of them\n"
+	"\n"
+	"The options may be combined. Ends with 14 when there is no such event.\n"
+	"`outbox requeue` and `dlq requeue` are the same.\n"
+	"\n"
+	"  orderctl dlq requeue 123\n"
+	"  orderctl dlq requeue --error '%too large%'\n";
+
+static const char outbox_tail_text[] =
+	"Shows events as they are committed, each once, until it is interrupted. One that commits\n"
+	"late comes late: ids may jump back.\n"
+	"\n"
+	"  --after ID    begin behind this event, not with the next new one\n"
+	"  --order ID    only events of an order\n"
+	"  --count N     end after so many\n"
+	"\n"
+	"  orderctl outbox tail\n"
+	"  orderctl outbox tail --count 10 --json\n";
+
+static const char dlq_list_text[] =
+	"Shows the events that Kafka refused for good, by ascending id, one page: FAILED, or already\n"
+	"copied to the dead letter topic (DLQ). WAITING are later events of its order, which are not\n"
+	"sent before it. Other orders do not wait.\n"
+	"\n"
+	"  --status S       only those that are FAILED, or DLQ\n"
+	"  --order ID       only that of an order\n"
+	"  --error PATTERN  only those with an error LIKE this, such as '%too large%'\n"
+	"  --after ID       those behind this event (the last one of the page before)\n"
+	"  --limit N        so many at most, " LIMITS "\n"
+	"  --all            page after page to the end\n"
+	"\n"
+	"  orderctl dlq list\n";
+
+static const char dlq_show_text[] =
+	"Shows an event that is FAILED or DLQ, and what it tells; ends with 14 when it is neither.\n"
+	"EVENT is its id, or what the header \"id\" of its record says: ORDER_ID.VERSION.\n"
+	"\n"
+	"  orderctl dlq show 123\n";
+
 static const HelpRow rows[ORDERCTL_COMMAND_COUNT] = {
 	[ORDERCTL_LOGIN] = {"login", "show whose session it is, and until when", login_text},
 	[ORDERCTL_LOGOUT] = {"logout", "end the session", logout_text},
@@ -104,6 +177,22 @@ static const HelpRow rows[ORDERCTL_COMMAND_COUNT] = {
 					   list_text},
 	[ORDERCTL_PING] = {"ping [--count N]", "ask the server for a sign of life", ping_text},
 	[ORDERCTL_STATUS] = {"status", "show how the server is", status_text},
+	[ORDERCTL_OUTBOX_LIST] =
+		{"outbox list [--status S] [--order ID] [--after ID] [--limit N] [--all]",
+		 "show events not yet in Kafka, or those of an order", outbox_list_text},
+	[ORDERCTL_OUTBOX_SHOW] = {"outbox show EVENT", "show an event", outbox_show_text},
+	[ORDERCTL_OUTBOX_REQUEUE] = {"outbox requeue EVENT | [--order ID] [--error PATTERN]"
+								 " [--status S] [--all]",
+								 "have events sent again", requeue_text},
+	[ORDERCTL_OUTBOX_TAIL] = {"outbox tail [--after ID] [--order ID] [--count N]",
+							  "follow the events", outbox_tail_text},
+	[ORDERCTL_DLQ_LIST] = {"dlq list [--status S] [--order ID] [--error PATTERN]\n"
+						   "           [--after ID] [--limit N] [--all]",
+						   "show events that Kafka refused", dlq_list_text},
+	[ORDERCTL_DLQ_SHOW] = {"dlq show EVENT", "show one of them", dlq_show_text},
+	[ORDERCTL_DLQ_REQUEUE] = {"dlq requeue EVENT | [--order ID] [--error PATTERN]"
+							  " [--status S] [--all]",
+							  "have them sent again", requeue_text},
 };
 
 void
@@ -120,6 +209,9 @@ static const char options_text[] =
 	"  --admin HOST:PORT   its port for operators; the default is $ORDER_PROXY_ADMIN\n"
 	"  --session ID        the session id, which is never printed; the default is\n"
 	"                      $ORDER_SESSION, which other users of the machine cannot see\n"
+	"  --database CONNINFO for outbox and dlq: the database, as libpq has it, such as\n"
+	"                      \"host=db1 dbname=orders\"; what it leaves open is taken from PGHOST,\n"
+	"                      PGDATABASE, ... The role needs order_service.grant_operator(role).\n"
 	"  --json              one JSON object for each answer, on standard output\n"
 	"  --timeout SECONDS   for connecting, and for each answer; the default is 10\n"
 	"  --help              this, or with a command its own help\n"
@@ -134,14 +226,16 @@ static const char options_text[] =
 void
 orderctl_help_write(FILE *out)
 {
-	fputs("usage: orderctl [OPTIONS] COMMAND ...\n"
-		  "\n"
-		  "Places, cancels and shows orders through an order-proxy.\n"
-		  "\n"
-		  "commands (`orderctl COMMAND --help` tells more, with examples)\n",
-		  out);
+	fputs(
+		"usage: orderctl [OPTIONS] COMMAND ...\n"
+		"\n"
+		"Places, cancels and shows orders through an order-proxy. For operators: shows the events\n"
+		"in the outbox of a database, and has those that Kafka refused sent again.\n"
+		"\n"
+		"commands (`orderctl COMMAND --help` tells more, with examples)\n",
+		out);
 	for (int i = 0; i < ORDERCTL_COMMAND_COUNT; i++)
-		fprintf(out, "  %-8s  %s\n", orderctl_command_name((OrderctlCommand) i), rows[i].purpose);
+		fprintf(out, "  %-14s  %s\n", orderctl_command_name((OrderctlCommand) i), rows[i].purpose);
 	fputs(options_text, out);
 #define HELP_EXIT(number, name, code, meaning) \
 	if ((code) != 0) \

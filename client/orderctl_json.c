@@ -206,6 +206,81 @@ print_health(const OrderctlOptions *options, const OrderctlHealth *health)
 	print(object);
 }
 
+/* ----- outbox and dlq ---------------------------------------------------------------------- */
+
+/* A time that there is not is no key. */
+static void
+set_time_if_any(json_t *object, const char *name, const char *name_millis, int64_t time_ms)
+{
+	if (time_ms != 0)
+		set_time(object, name, name_millis, time_ms);
+}
+
+static json_t *
+event_value(const OrderctlOptions *options, const OrderctlEvent *event)
+{
+	json_t *object = json_object();
+
+	set_number(object, "event_id", event->event_id);
+	set_number(object, "order_id", event->order_id);
+	set_number(object, "order_version", event->order_version);
+	set_text(object, "event_type", event->type);
+	set_text(object, "status", event->status);
+	set_number(object, "attempts", event->attempts);
+	set_text(object, "error", event->error);
+	set_time_if_any(object, "created_at", "created_at_millis", event->created_at);
+	set_time_if_any(object, "sent_at", "sent_at_millis", event->sent_at);
+	set_time_if_any(object, "next_attempt_at", "next_attempt_at_millis", event->next_attempt_at);
+	set_time_if_any(object, "failed_at", "failed_at_millis", event->failed_at);
+	if (options->command == ORDERCTL_DLQ_LIST || options->command == ORDERCTL_DLQ_SHOW)
+		set_number(object, "waiting", event->waiting);
+	if (event->blocker_id != 0)
+		set_number(object, "waits_for_event_id", event->blocker_id);
+	return object;
+}
+
+static void
+print_events(const OrderctlOptions *options, const OrderctlEvent *events, int count, bool is_more)
+{
+	json_t *object;
+	json_t *array;
+
+	if (options->command == ORDERCTL_OUTBOX_TAIL)
+	{
+		for (int i = 0; i < count; i++)
+			print(event_value(options, &events[i]));
+		return;
+	}
+	object = json_object();
+	array = json_array();
+	for (int i = 0; i < count; i++)
+		json_array_append_new(array, event_value(options, &events[i]));
+	json_object_set_new(object, "events", array);
+	set_bool(object, "more", is_more);
+	print(object);
+}
+
+static void
+print_event(const OrderctlOptions *options, const OrderctlEvent *event, const json_t *payload)
+{
+	json_t *object = event_value(options, event);
+
+	json_object_set_new(object, "payload", payload != NULL ? json_deep_copy(payload) : json_null());
+	print(object);
+}
+
+static void
+print_requeued(const OrderctlOptions *options, int64_t count)
+{
+	json_t *object = json_object();
+
+	(void) options;
+	set_number(object, "requeued", count);
+	print(object);
+}
+
+/* ----- No answer ---------------------------------------------------------------------------- */
+
 static void
 print_refusal(const OrderctlOptions *options, const OrderService__V1__ErrorMessage *error)
 {
@@ -245,6 +320,9 @@ const OrderctlPrinter orderctl_json_printer = {
 	.ping = print_ping,
 	.pings = print_pings,
 	.health = print_health,
+	.events = print_events,
+	.event = print_event,
+	.requeued = print_requeued,
 	.refusal = print_refusal,
 	.failure = print_failure,
 };

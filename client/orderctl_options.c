@@ -63,6 +63,10 @@ typedef enum OptionName
 	OPTION_LIMIT,
 	OPTION_ALL,
 	OPTION_COUNT,
+	OPTION_DATABASE,
+	OPTION_STATUS,
+	OPTION_ORDER,
+	OPTION_ERROR,
 } OptionName;
 
 static const struct option option_rows[] = {
@@ -80,10 +84,19 @@ static const struct option option_rows[] = {
 	{"limit", required_argument, NULL, OPTION_LIMIT},
 	{"all", no_argument, NULL, OPTION_ALL},
 	{"count", required_argument, NULL, OPTION_COUNT},
+	{"database", required_argument, NULL, OPTION_DATABASE},
+	{"status", required_argument, NULL, OPTION_STATUS},
+	{"order", required_argument, NULL, OPTION_ORDER},
+	{"error", required_argument, NULL, OPTION_ERROR},
 	{NULL, 0, NULL, 0},
 };
 
 #define FOR(command) (1u << ORDERCTL_##command)
+#define FOR_LISTS (FOR(LIST) | FOR(OUTBOX_LIST) | FOR(DLQ_LIST))
+#define FOR_REQUEUE (FOR(OUTBOX_REQUEUE) | FOR(DLQ_REQUEUE))
+#define FOR_OPERATORS \
+	(FOR(OUTBOX_LIST) | FOR(OUTBOX_SHOW) | FOR(OUTBOX_TAIL) | FOR(DLQ_LIST) | FOR(DLQ_SHOW) | \
+	 FOR_REQUEUE)
 
 /* Which commands take an option; one that is not listed is for all. */
 static const unsigned int commands_of_option[] = {
@@ -91,10 +104,14 @@ static const unsigned int commands_of_option[] = {
 	[OPTION_TIF] = FOR(PLACE),
 	[OPTION_KEY] = FOR(PLACE) | FOR(CANCEL) | FOR(GET),
 	[OPTION_OPEN] = FOR(LIST),
-	[OPTION_AFTER] = FOR(LIST),
-	[OPTION_LIMIT] = FOR(LIST),
-	[OPTION_ALL] = FOR(LIST),
-	[OPTION_COUNT] = FOR(PING),
+	[OPTION_AFTER] = FOR_LISTS | FOR(OUTBOX_TAIL),
+	[OPTION_LIMIT] = FOR_LISTS,
+	[OPTION_ALL] = FOR_LISTS | FOR_REQUEUE,
+	[OPTION_COUNT] = FOR(PING) | FOR(OUTBOX_TAIL),
+	[OPTION_DATABASE] = FOR_OPERATORS,
+	[OPTION_STATUS] = FOR(OUTBOX_LIST) | FOR(DLQ_LIST) | FOR_REQUEUE,
+	[OPTION_ORDER] = FOR(OUTBOX_LIST) | FOR(OUTBOX_TAIL) | FOR(DLQ_LIST) | FOR_REQUEUE,
+	[OPTION_ERROR] = FOR(DLQ_LIST) | FOR_REQUEUE,
 };
 
 /* A name in an enum of the protocol, in either case. False when there is none. */
@@ -137,6 +154,37 @@ take_session(OrderctlOptions *options, char *argument)
 	memset(argument, '*', size);
 	options->session = copy;
 	return true;
+}
+
+/* The same for a connection string, which may hold a password. */
+static bool
+take_database(OrderctlOptions *options, char *argument)
+{
+	static char copy[DATABASE_BYTES_MAX + 1];
+	size_t size = strlen(argument);
+
+	if (size >= sizeof(copy))
+		return usage_complain("a connection string has at most %d characters", DATABASE_BYTES_MAX);
+	memcpy(copy, argument, size + 1);
+	memset(argument, '*', size);
+	options->database = copy;
+	return true;
+}
+
+static bool
+take_status(OrderctlOptions *options, const char *argument)
+{
+	static const char *const names[] = {"READY", "SENT", "FAILED", "DLQ", ORDERCTL_STATUS_ALL};
+
+	for (int i = 0; i < LENGTH_OF(names); i++)
+	{
+		if (strcasecmp(names[i], argument) == 0)
+		{
+			options->event_status = names[i];
+			return true;
+		}
+	}
+	return usage_complain("--status must be READY, SENT, FAILED, DLQ or ALL, not \"%s\"", argument);
 }
 
 static bool
@@ -185,7 +233,10 @@ read_option(CommandLine *line, OptionName name, char *argument)
 			options->is_all = true;
 			return true;
 		case OPTION_AFTER:
-			return usage_read_whole("--after", argument, 0, INT64_MAX, &options->after_order_id);
+			if (!usage_read_whole("--after", argument, 0, INT64_MAX, &options->after_order_id))
+				return false;
+			options->after_event_id = options->after_order_id;
+			return true;
 		case OPTION_LIMIT:
 			if (!usage_read_whole("--limit", argument, 1, LIST_ORDERS_MAX, &whole))
 				return false;
@@ -193,6 +244,15 @@ read_option(CommandLine *line, OptionName name, char *argument)
 			return true;
 		case OPTION_COUNT:
 			return usage_read_whole("--count", argument, 1, PINGS_MAX, &options->count);
+		case OPTION_DATABASE:
+			return take_database(options, argument);
+		case OPTION_STATUS:
+			return take_status(options, argument);
+		case OPTION_ORDER:
+			return usage_read_whole("--order", argument, 1, INT64_MAX, &options->order_id);
+		case OPTION_ERROR:
+			options->event_error = argument;
+			return true;
 	}
 	return false;
 }
@@ -252,6 +312,59 @@ read_order_id(CommandLine *line)
 }
 
 static bool
+read_ping(CommandLine *line)
+{
+	if (line->options->count == 0)
+		line->options->count = 1;
+	return read_no_arguments(line);
+}
+
+/* An event by its id, "123", or as the header of its record has it, "17.2": order and version. */
+static bool
+read_event(CommandLine *line)
+{
+	OrderctlOptions *options = line->options;
+	char *text = line->arguments[0];
+	char *dot;
+	int64_t version = 0;
+
+	if (line->argument_count != 1)
+		return usage_complain("%s needs an event: its id, or ORDER_ID.VERSION",
+							  orderctl_command_name(options->command));
+	dot = strchr(text, '.');
+	if (dot == NULL)
+		return usage_read_whole("the event id", text, 1, INT64_MAX, &options->event_id);
+	*dot = '\0';
+	if (!usage_read_whole("the order id", text, 1, INT64_MAX, &options->order_id) ||
+		!usage_read_whole("the version", dot + 1, 1, INT32_MAX, &version))
+		return false;
+	options->order_version = (int32_t) version;
+	return true;
+}
+
+/* Which events: all of them must have been meant. */
+static bool
+read_requeue(CommandLine *line)
+{
+	OrderctlOptions *options = line->options;
+	bool is_narrow = options->order_id != 0 || options->event_status != NULL ||
+					 options->event_error != NULL || options->is_all;
+
+	if (options->event_status != NULL && strcmp(options->event_status, "FAILED") != 0 &&
+		strcmp(options->event_status, "DLQ") != 0)
+		return usage_complain("only events that are FAILED or DLQ can be requeued");
+	if (line->argument_count == 1 && is_narrow)
+		return usage_complain("%s takes an event or options, not both",
+							  orderctl_command_name(options->command));
+	if (line->argument_count == 1)
+		return read_event(line);
+	if (!is_narrow)
+		return usage_complain("%s needs an event, or --order, --error, --status or --all",
+							  orderctl_command_name(options->command));
+	return read_no_arguments(line);
+}
+
+static bool
 read_get(CommandLine *line)
 {
 	if (line->options->key == NULL)
@@ -275,22 +388,45 @@ static const CommandRow command_rows[ORDERCTL_COMMAND_COUNT] = {
 	[ORDERCTL_CANCEL] = {NEEDS_SERVER | NEEDS_SESSION, 1, read_order_id},
 	[ORDERCTL_GET] = {NEEDS_SERVER | NEEDS_SESSION, 1, read_get},
 	[ORDERCTL_LIST] = {NEEDS_SERVER | NEEDS_SESSION, 0, read_no_arguments},
-	[ORDERCTL_PING] = {NEEDS_SERVER, 0, read_no_arguments},
+	[ORDERCTL_PING] = {NEEDS_SERVER, 0, read_ping},
 	[ORDERCTL_STATUS] = {NEEDS_ADMIN, 0, read_no_arguments},
+	[ORDERCTL_OUTBOX_LIST] = {0, 0, read_no_arguments},
+	[ORDERCTL_OUTBOX_SHOW] = {0, 1, read_event},
+	[ORDERCTL_OUTBOX_REQUEUE] = {0, 1, read_requeue},
+	[ORDERCTL_OUTBOX_TAIL] = {0, 0, read_no_arguments},
+	[ORDERCTL_DLQ_LIST] = {0, 0, read_no_arguments},
+	[ORDERCTL_DLQ_SHOW] = {0, 1, read_event},
+	[ORDERCTL_DLQ_REQUEUE] = {0, 1, read_requeue},
 };
 
-static bool
-find_command(const char *name, OrderctlCommand *command)
+/* Finds the command that |words| begin with; gives how many of them are its name, 0 for none. */
+static int
+find_command(int count, char **words, OrderctlCommand *command)
 {
+	bool is_begun = false;
+
 	for (int i = 0; i < ORDERCTL_COMMAND_COUNT; i++)
 	{
-		if (strcmp(orderctl_command_name((OrderctlCommand) i), name) == 0)
-		{
-			*command = (OrderctlCommand) i;
-			return true;
-		}
+		const char *name = orderctl_command_name((OrderctlCommand) i);
+		const char *second = strchr(name, ' ');
+		size_t length = second != NULL ? (size_t) (second - name) : strlen(name);
+
+		if (strlen(words[0]) != length || strncmp(name, words[0], length) != 0)
+			continue;
+		*command = (OrderctlCommand) i;
+		if (second == NULL)
+			return 1;
+		if (count > 1 && strcmp(second + 1, words[1]) == 0)
+			return 2;
+		is_begun = true;
 	}
-	return usage_complain("there is no command \"%s\"", name);
+	if (is_begun && count > 1)
+		usage_complain("there is no command \"%s %s\"", words[0], words[1]);
+	else if (is_begun)
+		usage_complain("\"%s\" is not a command yet: what of it?", words[0]);
+	else
+		usage_complain("there is no command \"%s\"", words[0]);
+	return 0;
 }
 
 /* ----- All together ------------------------------------------------------------------------ */
@@ -375,17 +511,19 @@ static bool
 read_command(CommandLine *line, int count, char **words, unsigned int given)
 {
 	OrderctlOptions *options = line->options;
+	int name_count = find_command(count, words, &options->command);
 
-	if (!find_command(words[0], &options->command))
+	if (name_count == 0)
 		return false;
-	line->argument_count = count - 1;
+	line->argument_count = count - name_count;
 	if (line->is_help_wanted)
 		return true;
+	words += name_count;
 	if (line->argument_count > command_rows[options->command].argument_count_max)
 		return usage_complain("\"%s\" is one argument too many",
-							  words[1 + command_rows[options->command].argument_count_max]);
+							  words[command_rows[options->command].argument_count_max]);
 	for (int i = 0; i < line->argument_count; i++)
-		line->arguments[i] = words[1 + i];
+		line->arguments[i] = words[i];
 	return check_options_belong(options->command, given) &&
 		   command_rows[options->command].read_arguments(line) && check_needs(options);
 }
@@ -402,7 +540,7 @@ orderctl_options_read(OrderctlOptions *options, int argc, char **argv, int *exit
 								 .admin = environment("ORDER_PROXY_ADMIN"),
 								 .session = environment("ORDER_SESSION"),
 								 .timeout_us = TIMEOUT_SECONDS_DEFAULT * CLOCK_SECOND,
-								 .count = 1};
+								 .after_event_id = -1};
 	*exit_code = ORDERCTL_EXIT_USAGE;
 	if (!read_options(&line, argc, argv, &given))
 	{

@@ -11,6 +11,9 @@
 #include "client.pb-c.h"
 #include "orderctl_command.h"
 
+/* --status ALL */
+#define ORDERCTL_STATUS_ALL "ALL"
+
 /* Texts are those of the command line or the environment, and live as long as the process. */
 typedef struct OrderctlOptions
 {
@@ -21,8 +24,8 @@ typedef struct OrderctlOptions
 	bool is_json;
 	int64_t timeout_us;
 
-	const char *key; /* place, cancel: NULL is a fresh one; get: NULL is by order_id */
-	int64_t order_id;
+	const char *key;  /* place, cancel: NULL is a fresh one; get: NULL is by order_id */
+	int64_t order_id; /* 0: not given */
 
 	/* place */
 	OrderService__V1__Side side;
@@ -38,14 +41,22 @@ typedef struct OrderctlOptions
 	int64_t after_order_id;
 	int32_t limit;
 
-	/* ping */
+	/* ping; outbox tail, where 0 is endless */
 	int64_t count;
+
+	/* outbox and dlq: the event by its id, or by order_id and version; 0: not given */
+	const char *database; /* a connection string; NULL: from libpq's environment. Never print it. */
+	int64_t event_id;
+	int32_t order_version;
+	int64_t after_event_id;   /* -1: not given */
+	const char *event_status; /* NULL: not given */
+	const char *event_error;  /* a pattern of LIKE; NULL: not given */
 } OrderctlOptions;
 
 /*
  * Reads them. False: there is nothing to run, and |*exit_code| says how to end; help was written to
- * standard output, or what is wrong to standard error. The session id is wiped from |argv|, where
- * other users of the machine could read it.
+ * standard output, or what is wrong to standard error. The session id and the connection string are
+ * wiped from |argv|, where other users of the machine could read them.
  */
 extern bool orderctl_options_read(OrderctlOptions *options, int argc, char **argv, int *exit_code);
 

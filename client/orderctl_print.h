@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "client.h"
+#include "orderctl_event.h"
 #include "orderctl_options.h"
 
 /* How long pings took, in microseconds. */
@@ -43,6 +44,14 @@ typedef struct OrderctlPrinter
 	void (*ping)(const OrderctlOptions *options, const char *peer, int64_t duration_us);
 	void (*pings)(const OrderctlOptions *options, const OrderctlPings *pings);
 	void (*health)(const OrderctlOptions *options, const OrderctlHealth *health);
+
+	/* outbox list and tail, dlq list; |is_more|: there are others behind them */
+	void (*events)(const OrderctlOptions *options, const OrderctlEvent *events, int count,
+				   bool is_more);
+	/* show; |payload| is NULL when it is not an event */
+	void (*event)(const OrderctlOptions *options, const OrderctlEvent *event,
+				  const json_t *payload);
+	void (*requeued)(const OrderctlOptions *options, int64_t count);
 
 	/* nothing was recorded */
 	void (*refusal)(const OrderctlOptions *options, const OrderService__V1__ErrorMessage *error);

@@ -20,6 +20,9 @@
 /* Columns of the table of `status`. */
 #define NAME_SIZE 128
 
+/* An order id and a version. */
+#define ORDERCTL_ID_SIZE 48
+
 /* One of a text of the server's or the user's, unless a terminal would act on it. */
 static void
 put_character(char character)
@@ -173,11 +176,15 @@ print_refusal(const OrderctlOptions *options, const OrderService__V1__ErrorMessa
 static void
 print_failure(const OrderctlOptions *options, bool is_sent, const char *reason)
 {
-	bool is_unknown = is_sent && is_command_with_effect(options);
+	bool is_requeue =
+		options->command == ORDERCTL_OUTBOX_REQUEUE || options->command == ORDERCTL_DLQ_REQUEUE;
+	bool is_unknown = is_sent && (is_command_with_effect(options) || is_requeue);
 
 	fflush(stdout);
 	fprintf(stderr, "orderctl: %s%s\n", is_unknown ? "outcome unknown: " : "", reason);
-	if (is_unknown)
+	if (is_unknown && is_requeue)
+		fputs("orderctl: it may be repeated: what was put back is not put back twice\n", stderr);
+	else if (is_unknown)
 		explain_unknown(options);
 	else if (is_command_with_effect(options))
 		fputs("orderctl: nothing was sent\n", stderr);
@@ -349,6 +356,104 @@ print_health(const OrderctlOptions *options, const OrderctlHealth *health)
 		fputs("orderctl: /status is not JSON\n", stderr);
 }
 
+/* ----- outbox and dlq ---------------------------------------------------------------------- */
+
+static void
+print_event_row(const OrderctlEvent *event, bool is_dlq)
+{
+	char time[ORDERCTL_TIME_SIZE];
+	char id[ORDERCTL_ID_SIZE];
+
+	snprintf(id, sizeof(id), "%" PRId64 ".%" PRId64, event->order_id, event->order_version);
+	orderctl_format_time(is_dlq ? event->failed_at : event->created_at, time);
+	printf("%10" PRId64 "  %-12s  %-6s  ", event->event_id, id, event->status);
+	if (is_dlq)
+		printf("%8" PRId64 "  %7" PRId64 "  ", event->attempts, event->waiting);
+	printf("%-24s  %s", time, event->type);
+	if (*event->error != '\0')
+	{
+		fputs("  ", stdout);
+		put_text(event->error);
+	}
+	putchar('\n');
+}
+
+static void
+print_events(const OrderctlOptions *options, const OrderctlEvent *events, int count, bool is_more)
+{
+	static bool has_head;
+	bool is_dlq = options->command == ORDERCTL_DLQ_LIST;
+
+	if (!has_head && count > 0 && is_dlq)
+		printf("%10s  %-12s  %-6s  %8s  %7s  %-24s  %s\n", "EVENT", "ID", "STATUS", "ATTEMPTS",
+			   "WAITING", "FAILED", "TYPE, ERROR");
+	else if (!has_head && count > 0)
+		printf("%10s  %-12s  %-6s  %-24s  %s\n", "EVENT", "ID", "STATUS", "CREATED", "TYPE, ERROR");
+	has_head = has_head || count > 0;
+	for (int i = 0; i < count; i++)
+		print_event_row(&events[i], is_dlq);
+	fflush(stdout);
+	if (options->command == ORDERCTL_OUTBOX_TAIL)
+		return;
+	if (!has_head)
+		fputs("orderctl: no such events\n", stderr);
+	if (is_more && !options->is_all)
+		fprintf(stderr, "orderctl: there are more: add --after %" PRId64 ", or --all\n",
+				events[count - 1].event_id);
+}
+
+static void
+print_event_time(const char *name, int64_t time_ms)
+{
+	char time[ORDERCTL_TIME_SIZE];
+
+	orderctl_format_time(time_ms, time);
+	if (time_ms != 0)
+		printf("%-12s%s\n", name, time);
+}
+
+static void
+print_event(const OrderctlOptions *options, const OrderctlEvent *event, const json_t *payload)
+{
+	(void) options;
+	printf("event       %" PRId64 "\n", event->event_id);
+	printf("id          %" PRId64 ".%" PRId64 "\n", event->order_id, event->order_version);
+	printf("type        %s\n", event->type);
+	printf("status      %s\n", event->status);
+	if (event->blocker_id != 0)
+		printf("waits for   event %" PRId64 ", %" PRId64 ".%" PRId64 ", which is %s\n",
+			   event->blocker_id, event->order_id, event->blocker_version, event->blocker_status);
+	if (event->attempts != 0)
+		printf("attempts    %" PRId64 "\n", event->attempts);
+	if (*event->error != '\0')
+	{
+		fputs("error       ", stdout);
+		put_text(event->error);
+		putchar('\n');
+	}
+	print_event_time("created", event->created_at);
+	print_event_time("sent", event->sent_at);
+	print_event_time("next try", event->next_attempt_at);
+	print_event_time("failed", event->failed_at);
+	if (event->failed_at != 0)
+		printf("waiting     %" PRId64 " later events of the order\n", event->waiting);
+	putchar('\n');
+	if (payload != NULL)
+		print_value("", payload);
+	else
+		puts("the payload is not an OrderEvent");
+	fflush(stdout);
+}
+
+static void
+print_requeued(const OrderctlOptions *options, int64_t count)
+{
+	(void) options;
+	printf("requeued: %" PRId64 " event%s; later ones of the same order follow\n", count,
+		   count == 1 ? "" : "s");
+	fflush(stdout);
+}
+
 const OrderctlPrinter orderctl_text_printer = {
 	.response = print_response,
 	.order = print_order,
@@ -358,6 +463,9 @@ const OrderctlPrinter orderctl_text_printer = {
 	.ping = print_ping,
 	.pings = print_pings,
 	.health = print_health,
+	.events = print_events,
+	.event = print_event,
+	.requeued = print_requeued,
 	.refusal = print_refusal,
 	.failure = print_failure,
 };

@@ -212,7 +212,7 @@ def foreign_header(tree: Tree, source: Source, include: Include, seen: set[str])
 FOREIGN = {
     "rdkafka.h": "extension/kafka.c extension/verdict.c",
     "nghttp2.h": "proxy/net/http2.c proxy/net/grpc.c",
-    "libpq-fe.h": "proxy/net/pg_*",
+    "libpq-fe.h": "proxy/net/pg_* client/orderctl_database.c",
     "event2/dns.h": "proxy/net/dns.c",
     "ini.h": "proxy/base/config.c",
     "sqlite3.h": "sandbox/account/database.h",

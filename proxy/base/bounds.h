@@ -284,6 +284,7 @@
 #define UNPACK_BYTES_MAX (8 * 1024 * 1024)
 #define CLIENT_TIMEOUT_SECONDS_MAX 3600
 #define PINGS_MAX 1000000
+#define DATABASE_BYTES_MAX 4096
 #define STATUS_BYTES_MAX (1024 * 1024)
 
 /* order-bench: 65,536 requests under way take 8 MB, the orders it remembers 20 MB. */

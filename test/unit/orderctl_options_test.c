@@ -173,18 +173,129 @@ refuses_what_cannot_be_a_request(void **state)
 }
 
 static void
+reads_which_events_an_operator_means(void **state)
+{
+	OrderctlOptions options;
+	int exit_code;
+
+	(void) state;
+	assert_true(READ(&options, &exit_code, "orderctl", "outbox", "list"));
+	assert_int_equal(options.command, ORDERCTL_OUTBOX_LIST);
+	assert_null(options.event_status);
+	assert_null(options.database);
+	assert_int_equal(options.after_event_id, -1);
+	assert_true(READ(&options, &exit_code, "orderctl", "outbox", "list", "--status", "ready",
+					 "--order", "17", "--after", "0", "--limit", "5", "--all"));
+	assert_string_equal(options.event_status, "READY");
+	assert_int_equal(options.order_id, 17);
+	assert_int_equal(options.after_event_id, 0);
+	assert_int_equal(options.limit, 5);
+	assert_true(options.is_all);
+	assert_true(READ(&options, &exit_code, "orderctl", "outbox", "show", "123"));
+	assert_int_equal(options.event_id, 123);
+	assert_true(READ(&options, &exit_code, "orderctl", "dlq", "show", "17.2"));
+	assert_int_equal(options.command, ORDERCTL_DLQ_SHOW);
+	assert_int_equal(options.event_id, 0);
+	assert_int_equal(options.order_id, 17);
+	assert_int_equal(options.order_version, 2);
+	assert_true(READ(&options, &exit_code, "orderctl", "outbox", "tail"));
+	assert_int_equal(options.count, 0);
+	assert_true(READ(&options, &exit_code, "orderctl", "outbox", "tail", "--count", "3"));
+	assert_int_equal(options.count, 3);
+	assert_true(READ(&options, &exit_code, BASE, "ping"));
+	assert_int_equal(options.count, 1);
+}
+
+static void
+requeues_only_what_was_said(void **state)
+{
+	OrderctlOptions options;
+	int exit_code;
+
+	(void) state;
+	assert_true(READ(&options, &exit_code, "orderctl", "dlq", "requeue", "9223372036854775807"));
+	assert_int_equal(options.event_id, INT64_MAX);
+	assert_true(READ(&options, &exit_code, "orderctl", "outbox", "requeue", "17.1"));
+	assert_int_equal(options.order_version, 1);
+	assert_true(READ(&options, &exit_code, "orderctl", "dlq", "requeue", "--error", "%large%",
+					 "--status", "FAILED", "--order", "3"));
+	assert_string_equal(options.event_error, "%large%");
+	assert_string_equal(options.event_status, "FAILED");
+	assert_true(READ(&options, &exit_code, "orderctl", "dlq", "requeue", "--all"));
+	ASSERT_WRONG("orderctl", "dlq", "requeue");
+	ASSERT_WRONG("orderctl", "outbox", "requeue");
+	ASSERT_WRONG("orderctl", "dlq", "requeue", "1", "--all");
+	ASSERT_WRONG("orderctl", "dlq", "requeue", "1", "2");
+	ASSERT_WRONG("orderctl", "dlq", "requeue", "--status", "SENT");
+	ASSERT_WRONG("orderctl", "dlq", "requeue", "--status", "ALL");
+	ASSERT_WRONG("orderctl", "dlq", "requeue", "--limit", "1");
+	ASSERT_WRONG("orderctl", "dlq", "requeue", "0");
+}
+
+static void
+refuses_what_cannot_be_an_event(void **state)
+{
+	(void) state;
+	ASSERT_WRONG("orderctl", "outbox");
+	ASSERT_WRONG("orderctl", "dlq");
+	ASSERT_WRONG("orderctl", "dlq", "tail");
+	ASSERT_WRONG("orderctl", "outbox", "frobnicate");
+	ASSERT_WRONG("orderctl", "outbox list");
+	ASSERT_WRONG("orderctl", "out", "list");
+	ASSERT_WRONG("orderctl", "outbox", "show");
+	ASSERT_WRONG("orderctl", "outbox", "show", "x");
+	ASSERT_WRONG("orderctl", "outbox", "show", "1.0");
+	ASSERT_WRONG("orderctl", "outbox", "show", "1.2.3");
+	ASSERT_WRONG("orderctl", "outbox", "show", ".1");
+	ASSERT_WRONG("orderctl", "outbox", "show", "1.2147483648");
+	ASSERT_WRONG("orderctl", "outbox", "show", "1", "2");
+	ASSERT_WRONG("orderctl", "outbox", "list", "1");
+	ASSERT_WRONG("orderctl", "outbox", "list", "--status", "LOST");
+	ASSERT_WRONG("orderctl", "outbox", "list", "--error", "x");
+	ASSERT_WRONG("orderctl", "outbox", "list", "--order", "0");
+	ASSERT_WRONG("orderctl", "outbox", "tail", "--limit", "1");
+	ASSERT_WRONG("orderctl", "outbox", "tail", "--count", "0");
+	ASSERT_WRONG(BASE, "ping", "--database", "dbname=x");
+}
+
+static void
+wipes_the_connection_string_which_may_hold_a_password(void **state)
+{
+	OrderctlOptions options;
+	int exit_code;
+
+	(void) state;
+	assert_true(READ(&options, &exit_code, "orderctl", "outbox", "list", "--database",
+					 "dbname=orders password=secret"));
+	assert_string_equal(options.database, "dbname=orders password=secret");
+	for (int i = 0; argv[i] != NULL; i++)
+		assert_null(strstr(argv[i], "secret"));
+}
+
+static void
 helps_with_each_command(void **state)
 {
 	(void) state;
 	for (int i = 0; i < ORDERCTL_COMMAND_COUNT; i++)
 	{
 		const char *name = orderctl_command_name((OrderctlCommand) i);
+		const char *second = strchr(name, ' ');
+		char first[32];
+		const char *const behind[] = {"orderctl", first, "--help", NULL, NULL};
+		const char *const before[] = {"orderctl", "help", first, NULL, NULL};
+		const char *words[5];
 		OrderctlOptions options;
 		int exit_code = -1;
 
-		assert_false(READ(&options, &exit_code, "orderctl", name, "--help"));
+		snprintf(first, sizeof(first), "%.*s", (int) strcspn(name, " "), name);
+		memcpy(words, behind, sizeof(words));
+		words[3] = second != NULL ? second + 1 : NULL;
+		assert_false(read_words(&options, &exit_code, words));
 		assert_int_equal(exit_code, ORDERCTL_EXIT_OK);
-		assert_false(READ(&options, &exit_code, "orderctl", "help", name));
+		exit_code = -1;
+		memcpy(words, before, sizeof(words));
+		words[3] = second != NULL ? second + 1 : NULL;
+		assert_false(read_words(&options, &exit_code, words));
 		assert_int_equal(exit_code, ORDERCTL_EXIT_OK);
 	}
 }
@@ -220,6 +331,10 @@ main(void)
 		cmocka_unit_test_setup(wipes_the_session_where_others_could_read_it, setup),
 		cmocka_unit_test_setup(takes_what_is_not_given_from_the_environment, setup),
 		cmocka_unit_test_setup(refuses_what_cannot_be_a_request, setup),
+		cmocka_unit_test_setup(reads_which_events_an_operator_means, setup),
+		cmocka_unit_test_setup(requeues_only_what_was_said, setup),
+		cmocka_unit_test_setup(refuses_what_cannot_be_an_event, setup),
+		cmocka_unit_test_setup(wipes_the_connection_string_which_may_hold_a_password, setup),
 		cmocka_unit_test_setup(helps_with_each_command, setup),
 		cmocka_unit_test_setup(has_an_exit_code_of_its_own_for_each_business_code, setup),
 	};

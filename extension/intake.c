@@ -241,6 +241,21 @@ postpone(Intake *intake, int64 event_id, TimestampTz time)
 	gaps_put(&intake->gaps, &gap);
 }
 
+/*
+ * When a row may be looked up again whose predecessor is undecided. One that failed is not tried
+ * before its time, and with it waits what follows it.
+ */
+static TimestampTz
+after_predecessor(const Intake *intake, int64 previous_event_id, TimestampTz now)
+{
+	const Gap *gap = gaps_find(&intake->gaps, previous_event_id);
+	TimestampTz next = TimestampTzPlusMilliseconds(now, GAP_CHECK_MS);
+
+	if (gap != NULL && gap->from <= previous_event_id)
+		next = Max(next, gap->not_before);
+	return next;
+}
+
 /* Decides one row of a gap; false when no more can be in hand. */
 static bool
 decide_row(Intake *intake, const OutboxRow *row, TimestampTz now)
@@ -273,7 +288,7 @@ decide_row(Intake *intake, const OutboxRow *row, TimestampTz now)
 		case DELIVERY_FULL:
 			return false;
 		case DELIVERY_DEFERRED:
-			postpone(intake, row->event_id, TimestampTzPlusMilliseconds(now, GAP_CHECK_MS));
+			postpone(intake, row->event_id, after_predecessor(intake, row->previous_event_id, now));
 			break;
 		case DELIVERY_TAKEN:
 			pg_atomic_fetch_add_u64(&intake->channel->counters.from_table, 1);

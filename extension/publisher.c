@@ -418,6 +418,7 @@ start(Channel *channel)
 	Publisher *publisher = palloc0(sizeof(Publisher));
 
 	publisher->channel = channel;
+	publisher->progress_at = GetCurrentTimestamp();
 	before_shmem_exit(forget_process, PointerGetDatum(channel));
 	pg_atomic_write_u32(&channel->pid, (uint32) MyProcPid);
 	pg_atomic_write_u32(&channel->process, compat_proc_number());

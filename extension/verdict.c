@@ -38,8 +38,10 @@ static const struct
 	/* The topic, for every record alike. Nothing of it helps to wait for without an operator. */
 	{RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, VERDICT_TOPIC_REFUSED},
 	{RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION, VERDICT_TOPIC_REFUSED},
-	/* The client's own word, after topic.metadata.propagation.max.ms (30 s). The broker's
-	   UNKNOWN_TOPIC_OR_PART is not here: it also comes while a partition moves. */
+	/* After topic.metadata.propagation.max.ms (30 s) of looking for it: the first for what waited
+	   meanwhile, the second for what comes later. While a partition merely moves, brokers say the
+	   first as well, but then the client tries again and does not report it. */
+	{RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, VERDICT_TOPIC_REFUSED},
 	{RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, VERDICT_TOPIC_REFUSED},
 };
 

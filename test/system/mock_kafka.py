@@ -21,6 +21,7 @@ def _library():
     pointer, text, number = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
     for name, result, arguments in (
         ("rd_kafka_conf_new", pointer, []),
+        ("rd_kafka_conf_set", number, [pointer, text, text, text, ctypes.c_size_t]),
         ("rd_kafka_new", pointer, [number, pointer, text, ctypes.c_size_t]),
         ("rd_kafka_destroy", None, [pointer]),
         ("rd_kafka_mock_cluster_new", pointer, [pointer, number]),
@@ -42,6 +43,9 @@ class MockKafka:
         self._library = _library()
         error = ctypes.create_string_buffer(512)
         configuration = self._library.rd_kafka_conf_new()
+        # It would complain that it has no brokers, which is what it is for.
+        result = self._library.rd_kafka_conf_set(configuration, b"log_level", b"0", error, len(error))
+        assert result == 0, error.value.decode()
         self._handle = self._library.rd_kafka_new(RD_KAFKA_PRODUCER, configuration, error, len(error))
         assert self._handle, error.value.decode()
         self._cluster = self._library.rd_kafka_mock_cluster_new(self._handle, 1)

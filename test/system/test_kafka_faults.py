@@ -72,8 +72,8 @@ def test_a_topic_that_appears_late_but_in_time_gets_everything_by_itself(connect
 
     found = wait_until(has_two_attempts, 60, "two attempts at each first event")
     assert found == {("READY", 2): ORDERS, ("READY", 0): ORDERS}
-    query = "SELECT DISTINCT last_error FROM order_service.outbox WHERE retry_count > 0"
-    assert connection.execute(query).fetchall() == [("Local: Unknown topic",)]
+    query = "SELECT count(*) FROM order_service.outbox WHERE retry_count > 0 AND last_error NOT LIKE '%Unknown topic%'"
+    assert connection.execute(query).fetchone() == (0,)
     before = stats(connection)
     assert before["refused"] >= 2 * ORDERS and before["failed"] == 0
     mock.set_topic_error(TOPIC, 0)
@@ -97,7 +97,7 @@ def test_a_topic_that_appears_too_late_gets_everything_after_requeue_matching(co
     late = place(connection, "late")
     query = "SELECT status FROM order_service.outbox_detail WHERE order_id = %s"
     wait_until(lambda: connection.execute(query, [late]).fetchone() == ("SENT",), 60, "an order of now sent")
-    requeued = connection.execute("SELECT order_service.requeue_matching(p_error => '%Unknown topic')").fetchone()
+    requeued = connection.execute("SELECT order_service.requeue_matching(p_error => '%Unknown topic%')").fetchone()
     assert requeued == (ORDERS,)
     wait_all_sent(connection)
     ids = mock.record_ids(TOPIC, len(expected) + 1)

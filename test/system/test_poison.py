@@ -8,6 +8,7 @@ import ledger
 import pgserver
 import pytest
 from load import Load, add_instruments, broken_promises, cancel, place, stats, wait_all_sent
+from soak import sized
 from stack import wait_until
 
 SETTINGS = {
@@ -107,27 +108,35 @@ def ids_of(records, order_id):
     return [record.header("id") for record in records if record.key == str(order_id)]
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(sized(300, 900))
 def test_a_poison_event_is_given_up_and_becomes_a_dead_letter_and_requeue_sends_all(
     make_server, kafka, small_topic, topic, read_topic
 ):
-    server = make_server(topic, **{"order_service.dlq_after": "8s"})
+    interval, age = sized(1, 60), sized(4, 300)
+    settings = {"order_service.retry_interval": f"{interval}s", "order_service.dlq_after": "1h"}
+    server = make_server(topic, **settings)
     with server.connect() as connection:
         poison = place_poison(connection)
         cancel(connection, poison)
         others = [place(connection, f"other-{number}") for number in range(100)]
-        wait_for_event(connection, poison, ("FAILED", 3))
+        wait_for_event(connection, poison, ("FAILED", 3), 2 * interval + 30)
         failed_after = connection.execute("SELECT failed_at - created_at FROM order_service.dlq").fetchone()[0]
-        assert failed_after.total_seconds() >= 2
+        assert failed_after.total_seconds() >= 2 * interval
         late = place(connection, "late")
         query = "SELECT count(*) FROM order_service.outbox WHERE status <> 1 AND order_id <> %s"
         wait_until(lambda: connection.execute(query, [poison]).fetchone()[0] == 0, 30, "the other orders")
         row = "SELECT order_id, order_version, event_type, status, attempts, waiting FROM order_service.dlq"
         assert connection.execute(row).fetchone() == (poison, 1, "ORDER_ACCEPTED", "FAILED", 3, 1)
         assert kafka.offsets(topic) == dict.fromkeys(range(3), (0, 0))
-        wait_for_event(connection, poison, ("DLQ", 3))
+        server.configure(order_service__dlq_after=f"{age}s")
+        wait_for_event(connection, poison, ("DLQ", 3), age + 30)
+        dead_after = connection.execute("SELECT age FROM order_service.dlq").fetchone()[0]
+        assert dead_after.total_seconds() >= age
         (letter,) = read_topic(topic)
         assert letter.key == str(poison) and letter.header("id") == f"{poison}.1"
         assert letter.header("dlq_original_topic") == small_topic
+        assert letter.header("dlq_original_key") == str(poison)
         assert "too large" in letter.header("dlq_error").lower()
         assert letter.header("dlq_attempts") == "3"
         assert letter.header("dlq_failed_at").endswith("Z")
@@ -147,6 +156,7 @@ def test_a_poison_event_is_given_up_and_becomes_a_dead_letter_and_requeue_sends_
         wait_all_sent(connection)
         assert ids_of(read_topic(small_topic), poison) == [f"{poison}.1", f"{poison}.2"]
         assert connection.execute("SELECT count(*) FROM order_service.parked_order").fetchone() == (0,)
+    print(f"\nFAILED after {failed_after}, in the dead letter topic after {dead_after}")
 
 
 def test_a_limit_smaller_than_a_batch_slows_events_down_and_counts_nothing(make_server, kafka, topic, read_topic):

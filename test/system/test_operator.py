@@ -117,6 +117,11 @@ class Tail:
         self.process.stderr.close()
 
 
+def at(environment):
+    """Where a server is, without the role to go there as."""
+    return {name: value for name, value in environment.items() if name != "PGUSER"}
+
+
 def wait_for_state(connection, state):
     wait_until(lambda: stats(connection)["state"] == state, 60, f"publisher {state}")
 
@@ -294,6 +299,24 @@ def test_a_query_that_waits_ends_with_the_time_limit(connection, orderctl):
     # Either side may be the first to have enough.
     assert said.status in (FAILED, UNAVAILABLE), said
     assert "within 0.5 s" in said.err or "statement timeout" in said.out
+
+
+def test_on_a_standby_events_can_be_shown_but_neither_followed_nor_requeued(system, connection, orderctl, scratch):
+    order_id = new_order(connection)
+    standby = system.server.standby(scratch / f"operator-standby-{uuid.uuid4().hex[:8]}")
+    try:
+        standby.start()
+        environment = standby.environment()
+        assert json.loads(orderctl("outbox", "show", f"{order_id}.1", "--json", **at(environment)).out)["status"] in (
+            "READY",
+            "SENT",
+        )
+        said = orderctl("outbox", "tail", **at(environment))
+        assert said.status == UNAVAILABLE and "recovery is in progress" in said.out
+        said = orderctl("dlq", "requeue", "--all", **at(environment))
+        assert said.status == UNAVAILABLE and "read-only" in said.out
+    finally:
+        standby.remove()
 
 
 # --- tail ---

@@ -315,8 +315,11 @@ _spawner = None
 _spawner_lock = threading.Lock()
 
 
-def spawn(command, directory, log_path, death_signal, environment):
-    """Start a server in its directory as the servers' user, output appended to log_path; returns the Popen."""
+def spawn(command, directory, log_path, death_signal, environment, before=()):
+    """Start a server in its directory as the servers' user, output appended to log_path; returns the Popen.
+
+    before: words that come first, while we are still ourselves.
+    """
     global _spawner
     with _spawner_lock:
         if _spawner is None:
@@ -325,7 +328,7 @@ def spawn(command, directory, log_path, death_signal, environment):
     with open(log_path, "ab") as log:
         return _spawner.run(
             lambda: subprocess.Popen(
-                setpriv_prefix(death_signal) + command,
+                [*before, *setpriv_prefix(death_signal), *command],
                 cwd=directory,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -380,6 +383,8 @@ class Server:
 
     # The signal a tied server gets when this program dies; a subclass may know a kinder one that is as sure.
     death_signal = "KILL"
+    # Words before its command, for one that lives elsewhere, such as in another network namespace.
+    before = ()
 
     def __init__(self, directory, tied=True):
         self.directory = Path(directory).resolve()
@@ -410,7 +415,7 @@ class Server:
 
     def _spawn(self, command, environment):
         signal_name = self.death_signal if self.tied else None
-        self._process = spawn(command, self.work_directory, self.log_path, signal_name, environment)
+        self._process = spawn(command, self.work_directory, self.log_path, signal_name, environment, self.before)
         if self.tied:
             _live.add(self)
 

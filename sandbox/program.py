@@ -11,7 +11,7 @@ class Program(Server):
     """One process of build/programs-VARIANT. Subclasses say what it is called with, and how to see that it lives."""
 
     name = None
-    # Where it listens for clients.
+    # Where it listens.
     host = "127.0.0.1"
 
     def __init__(self, directory, variant="gcc", tied=True):
@@ -37,7 +37,7 @@ class Program(Server):
     @property
     def admin_address(self):
         """host:port of the admin interface."""
-        return f"127.0.0.1:{self.admin_port}"
+        return f"{self.host}:{self.admin_port}"
 
     def start(self):
         """Start it and return when it answers. The ports stay the same over restarts."""

@@ -246,8 +246,11 @@
 /* What the socket does not take yet: above this no more frames are made. */
 #define HTTP2_OUTPUT_BYTES_MAX (256 * 1024)
 
-/* A call may take 50 ms; a network that acknowledges nothing for so long is dead. */
-#define HTTP2_SILENCE_MS_MAX 3000
+/*
+ * A call may take 50 ms; a network that acknowledges nothing for so long is dead. That leaves room
+ * for two repetitions (TCP's probe, and after 200 ms), and an endpoint is left within a second.
+ */
+#define HTTP2_SILENCE_MS_MAX 500
 
 /* A PING goes before the first request after so long a silence, and must be answered in time. */
 #define HTTP2_PING_IDLE_MS 15000
@@ -266,6 +269,9 @@
 
 /* A file of certificates: Debian's list of all public authorities has 220 KB. */
 #define TLS_FILE_BYTES_MAX (4 * 1024 * 1024)
+
+/* How long an endpoint that did not answer a call is passed over, unless it says something. */
+#define ENDPOINT_DOUBT_MS 1000
 
 /* A name is asked for again after a failure, but not more often than this; and without one so. */
 #define TARGET_RESOLVE_MS_MIN 5000

@@ -52,6 +52,7 @@ struct ChannelCall
 	int avoid;
 	int64_t begun_us;
 	int64_t deadline_us;
+	int64_t sent_us; /* when it went to its endpoint */
 	LoopEvent timer;
 	Http2Stream *stream; /* while it is running */
 	int endpoint;
@@ -142,6 +143,9 @@ on_timer(void *context, short what)
 	ChannelCall *call = context;
 
 	(void) what;
+	if (call->state == CALL_RUNNING)
+		endpoint_doubt(endpoint_set_endpoint(call->channel->endpoints, call->endpoint),
+					   call->sent_us);
 	stop(call, GRPC_DEADLINE_EXCEEDED,
 		 call->state == CALL_WAITING ? "no endpoint was ready in time" : "no answer in time");
 }
@@ -272,6 +276,7 @@ start(ChannelCall *call, int number)
 	grpc_format_timeout(call->deadline_us - loop_now_us(channel->loop), timeout);
 	call->body = NULL;
 	call->endpoint = number;
+	call->sent_us = loop_now_us(channel->loop);
 	set_state(call, CALL_RUNNING);
 	call->stream = endpoint_request(endpoint_set_endpoint(channel->endpoints, number), headers,
 									count, body, call->body_size, &stream_handler, call);

@@ -77,6 +77,8 @@ init_calls(ChannelMetrics *metrics)
 static void
 init_connections(ChannelMetrics *metrics)
 {
+	metrics_counter_init(&metrics->doubts, "grpc_client_endpoints_doubted_total", NULL,
+						 "Times that an endpoint was passed over because it did not answer.");
 	metrics_counter_init(&metrics->connections, "grpc_client_connections_opened_total", NULL,
 						 "Connections that became ready for calls.");
 	metrics_counter_init(&metrics->connect_failures, "grpc_client_connect_failures_total", NULL,

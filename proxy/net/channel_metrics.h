@@ -17,6 +17,7 @@ typedef struct ChannelMetrics
 	MetricsCounter waiting_refused; /* CHANNEL_WAITING_MAX */
 	MetricsCounter too_large;       /* GRPC_MESSAGE_BYTES_MAX, GRPC_HEADER_BYTES_MAX */
 	MetricsHistogram attempt_seconds;
+	MetricsCounter doubts;
 	MetricsCounter connections;
 	MetricsCounter connect_failures;
 	MetricsCounter losses[LINK_LOSS_COUNT];       /* by reason */

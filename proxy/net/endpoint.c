@@ -9,6 +9,11 @@
  *			next attempt. An attempt has succeeded when the server's SETTINGS are there: what
  *			accepts connections is not always what speaks HTTP/2.
  *
+ *			A connection can be dead for HTTP2_SILENCE_MS_MAX before the kernel says so, and a
+ *			server can hang for ever. So one that let a call time out and has said nothing since is
+ *			doubted, and passed over while there are others. That costs it no PING: servers count
+ *			those, and leave (too_many_pings).
+ *
  * FAILURE	An attempt that fails is repeated after a pause that grows. A connection that was ready
  *			and is lost is made again at once, but for ENDPOINT_RECONNECT_MS_MIN, since losing it
  *			says nothing about the next one.
@@ -55,7 +60,8 @@ struct Endpoint
 	Backoff backoff;
 	int64_t attempt_at_us; /* when the last attempt began */
 	int64_t ping_idle_us;
-	Connection *current; /* NULL: none */
+	int64_t doubted_at_us; /* endpoint_doubt() */
+	Connection *current;   /* NULL: none */
 	LIST_HEAD(, Connection) connections;
 };
 
@@ -386,6 +392,27 @@ endpoint_request(Endpoint *endpoint, const Http2Header *headers, int header_coun
 		leave_current(endpoint, "stream ids are used up");
 	}
 	return stream;
+}
+
+bool
+endpoint_is_doubted(const Endpoint *endpoint)
+{
+	int64_t end_us = endpoint->doubted_at_us + ENDPOINT_DOUBT_MS * CLOCK_MS;
+
+	return endpoint->state == ENDPOINT_READY && endpoint->doubted_at_us != 0 &&
+		   loop_now_us(endpoint->loop) < end_us &&
+		   link_read_at_us(endpoint->current->link) <= endpoint->doubted_at_us;
+}
+
+void
+endpoint_doubt(Endpoint *endpoint, int64_t begun_us)
+{
+	if (endpoint->state != ENDPOINT_READY || endpoint_is_doubted(endpoint) ||
+		link_read_at_us(endpoint->current->link) > begun_us)
+		return;
+	endpoint->doubted_at_us = loop_now_us(endpoint->loop);
+	metrics_count(&channel_metrics.doubts);
+	log_event(LOG_WARNING, "endpoint does not answer", LOG_TEXT("endpoint", endpoint->name));
 }
 
 void

@@ -58,6 +58,15 @@ extern Http2Stream *endpoint_request(Endpoint *endpoint, const Http2Header *head
 									 int header_count, uint8_t *body, size_t size,
 									 const Http2StreamHandler *handler, void *context);
 
+/*
+ * A request that was made at |begun_us| was not answered in time. If nothing has come from the
+ * server since, it is doubted: for ENDPOINT_DOUBT_MS, or until something comes.
+ */
+extern void endpoint_doubt(Endpoint *endpoint, int64_t begun_us);
+
+/* Whether others should be asked first. */
+extern bool endpoint_is_doubted(const Endpoint *endpoint);
+
 /* The address is no longer one of the service: nothing new; what runs is finished. */
 extern void endpoint_retire(Endpoint *endpoint);
 

@@ -202,10 +202,17 @@ endpoint_set_free(EndpointSet *set)
 
 /* Choices -------------------------------------------------------------------------------------- */
 
+/* How gladly an endpoint is taken: 0 is best. */
+static int
+reluctance(const EndpointSet *set, int number, int avoid)
+{
+	return 2 * endpoint_is_doubted(set->endpoints[number]) + (number == avoid);
+}
+
 int
 endpoint_set_choose(EndpointSet *set, int avoid)
 {
-	int second_choice = -1;
+	int chosen = -1;
 
 	for (int i = 0; i < set->number_count; i++)
 	{
@@ -214,15 +221,14 @@ endpoint_set_choose(EndpointSet *set, int avoid)
 
 		if (endpoint == NULL || !endpoint_can_request(endpoint))
 			continue;
-		if (number == avoid)
-		{
-			second_choice = number;
-			continue;
-		}
-		set->next = number + 1;
-		return number;
+		if (chosen == -1 || reluctance(set, number, avoid) < reluctance(set, chosen, avoid))
+			chosen = number;
+		if (reluctance(set, chosen, avoid) == 0)
+			break;
 	}
-	return second_choice;
+	if (chosen != -1)
+		set->next = chosen + 1;
+	return chosen;
 }
 
 Endpoint *

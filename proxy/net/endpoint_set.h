@@ -26,7 +26,8 @@ extern void endpoint_set_free(EndpointSet *set);
 
 /*
  * The number of the endpoint whose turn it is among those that can take a request now, or -1. It is
- * |avoid| only when there is no other. A number is small, and stays with its address.
+ * one that is doubted (endpoint.h), or |avoid|, only when there is no other: |avoid| rather than a
+ * doubted one. A number is small, and stays with its address.
  */
 extern int endpoint_set_choose(EndpointSet *set, int avoid);
 

@@ -27,7 +27,7 @@ Call = namedtuple("Call", "correlation connection stream")
 
 
 def padded(size):
-    """SUCCESS in a message of `size` bytes: a field 1000 that no version of the contract has; its length has 3 bytes."""
+    """SUCCESS in a message of `size` bytes: a field 1000 that no version of the contract has, its length in 3 bytes."""
     content = size - 5
     length = bytes([content & 0x7F | 0x80, content >> 7 & 0x7F | 0x80, content >> 14])
     return b"\0" + size.to_bytes(4, "big") + b"\xc2\x3e" + length + bytes(content)

@@ -376,6 +376,60 @@ an_endpoint_is_avoided_while_there_is_another(void **state)
 }
 
 static void
+a_server_that_does_not_answer_is_passed_over_until_it_says_something(void **state)
+{
+	uint64_t doubts = channel_metrics.doubts.value;
+
+	(void) state;
+	open_to_servers(2);
+	begin(1, "/test/Hold", "", LONG_US, 1);
+	begin(2, "/test/Hold", "", 20 * CLOCK_MS, 1);
+	WAIT_FOR(calls[2].end_count == 1);
+	assert_int_equal(calls[2].status, GRPC_DEADLINE_EXCEEDED);
+	assert_int_equal(channel_metrics.doubts.value, doubts + 1);
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(call("/test/Echo", "")->endpoint, 1);
+	/* One that has just failed is better than one of which nothing is known. */
+	begin(3, "/test/Echo", "", LONG_US, 1);
+	WAIT_FOR(calls[3].end_count == 1);
+	assert_int_equal(calls[3].endpoint, 1);
+
+	answer_held();
+	WAIT_FOR(calls[1].end_count == 1);
+	served_count[0] = 0;
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(call("/test/Echo", "")->status, GRPC_OK);
+	assert_int_equal(served_count[0], 5);
+}
+
+static void
+a_server_that_does_not_answer_is_asked_again_after_a_while(void **state)
+{
+	(void) state;
+	open_to_servers(2);
+	begin(1, "/test/Hold", "", 20 * CLOCK_MS, 1);
+	WAIT_FOR(calls[1].end_count == 1);
+	served_count[0] = 0;
+	assert_int_equal(call("/test/Echo", "")->endpoint, 1);
+	WAIT_FOR(call("/test/Echo", "")->endpoint == 0);
+	answer_held();
+}
+
+static void
+the_only_server_is_asked_whatever_it_does(void **state)
+{
+	uint64_t doubts = channel_metrics.doubts.value;
+
+	(void) state;
+	open_to_servers(1);
+	begin(1, "/test/Hold", "", 20 * CLOCK_MS, -1);
+	WAIT_FOR(calls[1].end_count == 1);
+	assert_int_equal(channel_metrics.doubts.value, doubts + 1);
+	assert_int_equal(call("/test/Echo", "")->status, GRPC_OK);
+	answer_held();
+}
+
+static void
 a_draining_server_fails_no_call(void **state)
 {
 	(void) state;
@@ -522,6 +576,9 @@ main(void)
 		TEST(a_server_that_returns_is_found),
 		TEST(calls_take_turns_among_the_endpoints),
 		TEST(an_endpoint_is_avoided_while_there_is_another),
+		TEST(a_server_that_does_not_answer_is_passed_over_until_it_says_something),
+		TEST(a_server_that_does_not_answer_is_asked_again_after_a_while),
+		TEST(the_only_server_is_asked_whatever_it_does),
 		TEST(a_draining_server_fails_no_call),
 		TEST(a_cancelled_call_is_not_heard_of_again),
 		TEST(waiting_calls_are_sent_when_an_endpoint_is_ready),

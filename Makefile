@@ -56,6 +56,7 @@ build: programs ## Compile everything (PG_CONFIG=, CC= for the extension; V=1 sh
 
 build-clang: ## Compile everything with the second compiler
 	@$(call compile,$(CLANG),all)
+	@$(MAKE) -s -C test/bench relay CC=$(CLANG)
 	@$(call compile_programs,clang)
 
 programs: ## Compile order-proxy, its clients and the Account stand-in into build/programs-gcc
@@ -69,7 +70,7 @@ install: ## Compile and install the extension into the PostgreSQL of PG_CONFIG (
 
 ##: running
 
-.PHONY: demo up down status bench
+.PHONY: demo up down status bench bench-outbox
 demo: deps private programs ## Show everything once: orders through the proxy, holds at Account, events in Kafka
 	@$(PYTHON) sandbox/demo.py
 
@@ -84,6 +85,10 @@ status: ## Say what runs
 
 bench: deps private ## Measure (BENCH_ARGS=)
 	@$(PYTHON) test/bench/bench.py $(BENCH_ARGS)
+
+bench-outbox: deps private ## Measure the way to Kafka beside a plain relay (BENCH_ARGS='--events 20000 --seconds 2 --rounds 1')
+	@$(MAKE) -s -C test/bench relay CC=gcc
+	@$(PYTHON) test/bench/bench_outbox.py $(BENCH_ARGS)
 
 ##: testing
 

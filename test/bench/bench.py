@@ -165,14 +165,19 @@ class Bench:
         return "\n".join(parts)
 
 
+def commit():
+    """What is measured, as git names it."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    name = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
+    return name or "unknown"
+
+
 def describe(arguments, servers):
     """What was measured, where and how."""
     library = private(pg_config("pkglibdir")) / "order_service.so"
-    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-    commit = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
     return {
         "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "commit": commit or "unknown",
+        "commit": commit(),
         "library_sha256": hashlib.sha256(library.read_bytes()).hexdigest(),
         "server": servers.value("SELECT version()"),
         "machine": machine.description(),

@@ -45,6 +45,15 @@ def precise_cpu_seconds(pid):
         return int(file.read().split()[0]) / 1e9
 
 
+def own_memory_mb(pid):
+    """Memory of a process that is neither a file's nor shared; 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+            return next((int(line.split()[1]) / 1024 for line in file if line.startswith("RssAnon:")), 0.0)
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+
+
 def _children(pid):
     with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
         return [int(word) for word in file.read().split()]

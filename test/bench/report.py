@@ -4,6 +4,21 @@ import json
 import statistics
 from collections import defaultdict
 
+# Heading, figure, digits.
+DRAIN_FIGURES = (
+    ("events/s", "events_per_s", 0),
+    ("CPU us per event", "cpu_us", 1),
+    ("CPU, cores", "cores", 2),
+    ("own memory, MB", "memory_mb", 1),
+    ("WAL bytes per event", "wal_bytes", 0),
+)
+RATE_FIGURES = (
+    ("p50, ms", "p50_ms", 1),
+    ("p99, ms", "p99_ms", 1),
+    ("p99.9, ms", "p999_ms", 1),
+    ("CPU, cores", "cores", 2),
+    ("own memory, MB", "memory_mb", 1),
+)
 COST_KINDS = ("backends", "publisher", "kafka", "walwriter", "checkpointer", "client")
 
 
@@ -136,6 +151,24 @@ def outbox_tables(samples, rates):
             rows.append([f"{rate:,}", *(spread(samples.values(series, figure), 1) for figure in figures)])
     heads = ["orders/s", "commit-ack p50 <=", "p99 <=", "begin-marked p50", "p99", "client p50", "p99"]
     return text + "(c) latency at a fixed rate, ms\n\n" + table(heads, rows) if rows else text
+
+
+def relay_tables(samples, rates):
+    """The publisher beside the plain relay; ratios are publisher to relay, of one round each."""
+    rows = []
+    for name, figure, digits in DRAIN_FIGURES:
+        ours, other = (samples.values(f"drain {way}", figure) for way in ("publisher", "relay"))
+        ratios = samples.ratios("drain publisher", "drain relay", figure)
+        rows.append([name, spread(ours, digits), spread(other, digits), spread(ratios, 2)])
+    text = "Drain of a backlog\n\n" + table(["", "publisher", "relay", "ratio"], rows) + "\n"
+    rows = []
+    for rate in rates:
+        for name, figure, digits in RATE_FIGURES:
+            ours, other = (samples.values(f"{rate} {way}", figure) for way in ("publisher", "relay"))
+            ratios = samples.ratios(f"{rate} publisher", f"{rate} relay", figure)
+            rows.append([f"{rate:,}", name, spread(ours, digits), spread(other, digits), spread(ratios, 2)])
+    heads = ["orders/s", "", "publisher", "relay", "ratio"]
+    return text + "At a fixed rate; latency from the commit to the append at the broker\n\n" + table(heads, rows)
 
 
 def cost_table(samples, names):

@@ -39,10 +39,10 @@ FROM pg_stat_wal w"""
 class Servers:
     """PostgreSQL and Kafka, running. `connection` is ours alone; what its backend uses is not counted."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, settings=None):
         self.directory = directory
         self.kafka = stack.Kafka(directory / "kafka")
-        self.postgres = stack.Postgres(directory / "postgres", settings=dict(SETTINGS))
+        self.postgres = stack.Postgres(directory / "postgres", settings={**SETTINGS, **(settings or {})})
         self.connection = None
         self.has_publisher = True
 

@@ -17,6 +17,12 @@ SCRIPT = """\
 \\set symbol random(1, {symbols})
 SELECT * FROM {place};
 """
+# Several orders in one transaction, and one answer.
+SCRIPT_OF_MANY = """\
+\\set account random(1, 100000)
+\\set symbol random(1, {symbols})
+SELECT count(order_id) FROM generate_series(1, {orders}) AS n, {place};
+"""
 LOOP = """\
 DO $$
 BEGIN
@@ -31,10 +37,11 @@ LOOP_CALLS = 5000
 SYMBOLS = 1000
 
 
-def write_script(directory, schema):
-    place = PLACE.format(schema=schema, account=":account", key=KEY, symbol=":symbol")
+def write_script(directory, schema, orders):
+    key = KEY if orders == 1 else f"{KEY} || n"
+    place = PLACE.format(schema=schema, account=":account", key=key, symbol=":symbol")
     path = directory / f"{schema}.pgbench"
-    path.write_text(SCRIPT.format(place=place, symbols=SYMBOLS))
+    path.write_text((SCRIPT if orders == 1 else SCRIPT_OF_MANY).format(place=place, symbols=SYMBOLS, orders=orders))
     return path
 
 
@@ -55,12 +62,12 @@ def ended(process):
             process.wait()
 
 
-def pgbench(servers, schema, connections, seconds, rate=None, log_prefix=None):
-    """Run pgbench to its end. Returns (orders, orders/s, CPU seconds of pgbench)."""
+def pgbench(servers, schema, connections, seconds, rate=None, log_prefix=None, per_transaction=1):
+    """Run pgbench to its end, `rate` orders/s if given. Returns (orders, orders/s, CPU seconds of pgbench)."""
     command = [program("pgbench"), "-n", "-M", "prepared", "-c", str(connections), "-j", str(min(connections, 2))]
-    command += ["-T", str(seconds), "-f", str(write_script(servers.directory, schema))]
+    command += ["-T", str(seconds), "-f", str(write_script(servers.directory, schema, per_transaction))]
     if rate is not None:
-        command += ["-R", str(rate)]
+        command += ["-R", str(rate / per_transaction)]
     if log_prefix is not None:
         command += ["-l", "--log-prefix", str(log_prefix)]
     output_path = servers.directory / "pgbench.out"
@@ -75,7 +82,8 @@ def pgbench(servers, schema, connections, seconds, rate=None, log_prefix=None):
     speed = re.search(r"^tps = ([\d.]+)", text, re.M)
     if process.returncode != 0 or not processed or not speed or re.search(r"failed transactions: [1-9]", text):
         raise stack.SandboxError(f"pgbench failed:\n{text}")
-    return int(processed[1]), float(speed[1]), usage.ru_utime + usage.ru_stime
+    orders, orders_per_s = int(processed[1]) * per_transaction, float(speed[1]) * per_transaction
+    return orders, orders_per_s, usage.ru_utime + usage.ru_stime
 
 
 def run(servers, schema, connections, seconds):

@@ -143,6 +143,15 @@
 /* How long a shutdown waits for what was produced. */
 #define DRAIN_MS_MAX 3000
 
+/* How long a transaction of a publisher may last that was told to end: it may wait for a lock. */
+#define TRANSACTION_GRACE_MS 1000
+
+/*
+ * How long a publisher stays out of a database that somebody wanted for himself, and did not say
+ * that he is done. Longer than PostgreSQL waits for it to leave (5 s).
+ */
+#define AWAY_MS_MAX 10000
+
 /* How long a key protects its command: a week survives a long weekend. */
 #define KEY_RETENTION_S_DEFAULT (7 * 24 * 3600)
 #define KEY_RETENTION_S_MIN 1

@@ -8,11 +8,13 @@
 #include "access/genam.h"
 #include "access/tableam.h"
 #include "access/xlog.h"
+#include "catalog/pg_database.h"
 #include "executor/executor.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "replication/message.h"
 #include "storage/proc.h"
+#include "utils/acl.h"
 
 #if PG_VERSION_NUM < 150000
 #error "order_service needs PostgreSQL 15 or later"
@@ -58,6 +60,14 @@ typedef bool CompatUpdateIndexes;
 #define compat_index_beginscan(table, index, snapshot, keys) \
 	index_beginscan((table), (index), (snapshot), (keys), 0)
 #define compat_primary_key(table) RelationGetPrimaryKeyIndex(table)
+#endif
+
+/* 16 has one function for all kinds of objects. */
+#if PG_VERSION_NUM >= 160000
+#define compat_owns_database(database, role) \
+	object_ownercheck(DatabaseRelationId, (database), (role))
+#else
+#define compat_owns_database(database, role) pg_database_ownercheck((database), (role))
 #endif
 
 #endif /* COMPAT_H */

@@ -8,6 +8,7 @@
 #include "miscadmin.h"
 
 #include "after_commit.h"
+#include "database.h"
 #include "publisher.h"
 #include "settings.h"
 #include "shared.h"
@@ -21,6 +22,7 @@ _PG_init(void)
 {
 	settings_define();
 	after_commit_init();
+	database_init();
 	/*
 	 * Loaded by a single backend, or by pg_upgrade: the functions work, and nothing is published.
 	 */

@@ -23,13 +23,13 @@
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
-#include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "bounds.h"
 #include "compat.h"
+#include "database.h"
 #include "dead_letters.h"
 #include "delivery.h"
 #include "intake.h"
@@ -42,6 +42,7 @@
 #include "worker.h"
 
 #define RESTART_SECONDS 2
+#define DRAIN_SLICE_MS 20
 
 typedef struct Publisher
 {
@@ -75,32 +76,14 @@ set_state(Publisher *publisher, PublisherState state)
 		[PUBLISHER_STREAMING] = "streaming", [PUBLISHER_BACKING_OFF] = "Kafka does not answer",
 		[PUBLISHER_DRAINING] = "draining",
 	};
+	bool is_at_work;
 
 	if (pg_atomic_read_u32(&publisher->channel->state) == (uint32) state)
 		return;
 	pg_atomic_write_u32(&publisher->channel->state, state);
-	pgstat_report_activity(state == PUBLISHER_STREAMING ? STATE_IDLE : STATE_RUNNING, names[state]);
-}
-
-/*
- * The first SIGTERM is noticed between two turns, so that what is in flight can be seen through;
- * only the second one ends the process wherever it is.
- */
-static void
-on_terminate(SIGNAL_ARGS)
-{
-	if (ShutdownRequestPending)
-		die(postgres_signal_arg);
-	else
-		SignalHandlerForShutdownRequest(postgres_signal_arg);
-}
-
-static void
-exit_as_asked(void)
-{
-	ereport(FATAL, (errcode(ERRCODE_ADMIN_SHUTDOWN),
-					errmsg("terminating background worker \"%s\" due to administrator command",
-						   MyBgworkerEntry->bgw_type)));
+	/* What may last for long without anything to do must not look like a statement that hangs. */
+	is_at_work = state == PUBLISHER_CATCHING_UP || state == PUBLISHER_DRAINING;
+	pgstat_report_activity(is_at_work ? STATE_RUNNING : STATE_IDLE, names[state]);
 }
 
 /* Waits for the extension to exist, and reads where to take up the work. */
@@ -115,12 +98,14 @@ attach(Publisher *publisher)
 			break;
 		worker_commit();
 		set_state(publisher, PUBLISHER_ABSENT);
+		(void) pg_atomic_exchange_u32(&publisher->channel->is_woken, 0);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ABSENT_SLEEP_MS,
 						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
-		if (ShutdownRequestPending)
-			exit_as_asked();
+		worker_end_if_asked();
+		if (database_is_wanted(publisher->channel))
+			database_leave();
 	}
 	publisher->saved_low_water = outbox_low_water();
 	publisher->parked = parked_new(TopMemoryContext);
@@ -225,10 +210,10 @@ save_low_water(Publisher *publisher, TimestampTz now)
 	publisher->next_save = TimestampTzPlusMilliseconds(now, WATERMARK_INTERVAL_MS);
 	event_id = low_water(publisher);
 	pg_atomic_write_u64(&publisher->channel->counters.low_water, (uint64) event_id);
-	if (event_id == publisher->saved_low_water)
-		return;
+	/* Asked for also when there is nothing to save: in an outage nobody else would look. */
 	worker_begin_on(publisher->outbox);
-	outbox_save_low_water(event_id);
+	if (event_id != publisher->saved_low_water)
+		outbox_save_low_water(event_id);
 	worker_commit();
 	publisher->saved_low_water = event_id;
 }
@@ -375,7 +360,7 @@ drain(Publisher *publisher)
 		if (publisher->is_away || kafka_is_down(publisher->kafka) || GetCurrentTimestamp() >= end)
 			return;
 		(void) WaitLatchOrSocket(MyLatch, WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-								 kafka_descriptor(publisher->kafka), settings_flush_interval_ms,
+								 kafka_descriptor(publisher->kafka), DRAIN_SLICE_MS,
 								 PG_WAIT_EXTENSION);
 	}
 }
@@ -419,9 +404,6 @@ start(Channel *channel)
 
 	publisher->channel = channel;
 	publisher->progress_at = GetCurrentTimestamp();
-	before_shmem_exit(forget_process, PointerGetDatum(channel));
-	pg_atomic_write_u32(&channel->pid, (uint32) MyProcPid);
-	pg_atomic_write_u32(&channel->process, compat_proc_number());
 	publisher->turn_context =
 		AllocSetContextCreate(TopMemoryContext, "order_service turn", ALLOCSET_DEFAULT_SIZES);
 	attach(publisher);
@@ -444,12 +426,14 @@ publisher_main(Datum channel_number)
 {
 	Channel *channel = shared_channel(DatumGetInt32(channel_number));
 	Publisher *publisher;
+	bool is_busy;
 
 	on_proc_exit(exit_at_once, 0);
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, on_terminate);
-	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnection(channel->database, NULL, 0);
+	worker_take_signals();
+	before_shmem_exit(forget_process, PointerGetDatum(channel));
+	pg_atomic_write_u32(&channel->pid, (uint32) MyProcPid);
+	pg_atomic_write_u32(&channel->process, compat_proc_number());
+	database_connect(channel);
 	worker_set_session();
 	MemoryContextSwitchTo(TopMemoryContext);
 	publisher = start(channel);
@@ -461,11 +445,17 @@ publisher_main(Datum channel_number)
 		if (ShutdownRequestPending)
 		{
 			drain(publisher);
-			exit_as_asked();
+			worker_end_if_asked();
 		}
 		if (ConfigReloadPending)
 			reload(publisher);
-		if (!turn(publisher))
+		is_busy = turn(publisher);
+		if (database_is_wanted(channel))
+		{
+			drain(publisher);
+			database_leave();
+		}
+		if (!is_busy)
 			wait_for_work(publisher);
 	}
 }

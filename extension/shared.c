@@ -131,6 +131,8 @@ init_channel(Channel *channel, const char *database, Ring *ring)
 	pg_atomic_init_u32(&channel->state, PUBLISHER_STOPPED);
 	pg_atomic_init_u32(&channel->is_woken, 0);
 	pg_atomic_init_u32(&channel->must_catch_up, 0);
+	pg_atomic_init_u32(&channel->is_connecting, 0);
+	pg_atomic_init_u64(&channel->wanted_until, 0);
 	init_counters(&channel->counters);
 	SpinLockInit(&channel->error_lock);
 	channel->ring = ring;

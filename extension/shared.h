@@ -65,6 +65,8 @@ typedef struct Channel
 	pg_atomic_uint32
 		is_woken; /* set by who sets the latch, cleared by the publisher before it looks */
 	pg_atomic_uint32 must_catch_up; /* set by who knows of an event that has no hint */
+	pg_atomic_uint32 is_connecting; /* left set by a publisher that could not connect */
+	pg_atomic_uint64 wanted_until;  /* TimestampTz; somebody wants the database without sessions */
 	PublisherCounters counters;
 	slock_t error_lock; /* protects error */
 	char error[SHARED_ERROR_SIZE];

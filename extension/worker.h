@@ -7,6 +7,17 @@
 
 #include "postgres.h"
 
+/*
+ * Takes the signals: SIGHUP sets ConfigReloadPending; the first SIGTERM sets
+ * ShutdownRequestPending, so that what is in hand can be seen through, the second one ends the
+ * process wherever it is. So does the first, after TRANSACTION_GRACE_MS, in a transaction that does
+ * not end. To be called first of all.
+ */
+extern void worker_take_signals(void);
+
+/* Ends the process if a SIGTERM asked for it. */
+extern void worker_end_if_asked(void);
+
 /* Sets the session up; to be called once, after the process has connected to its database. */
 extern void worker_set_session(void);
 

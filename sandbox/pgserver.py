@@ -168,10 +168,14 @@ class Postgres(Server):
 
     def stop(self, mode="fast"):
         """Shut down in order: smart, fast or immediate. Nothing happens if it does not run."""
+        self.begin_stop(mode)
+        self._wait_gone()
+
+    def begin_stop(self, mode="fast"):
+        """Ask it to shut down, and do not wait."""
         pid = self.pid
         if pid is not None:
             send_signal([pid], STOP_SIGNALS[mode])
-        self._wait_gone()
 
     def restart(self, mode="fast"):
         self.stop(mode)

@@ -17,15 +17,14 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "admission.h"
 #include "bounds.h"
+#include "hot_table.h"
 #include "idempotency.h"
 #include "ids.h"
-#include "statement.h"
 #include "transition.h"
 
 typedef struct InstrumentRow
@@ -34,11 +33,25 @@ typedef struct InstrumentRow
 	Instrument instrument;
 } InstrumentRow;
 
-typedef struct InstrumentSet
+/* The columns of the table that count here; in this order below. */
+enum
 {
-	InstrumentRow *rows; /* sorted by symbol */
-	int count;
-} InstrumentSet;
+	SYMBOL,
+	CURRENCY,
+	TICK,
+	LOT,
+	PRICE_FLOOR,
+	PRICE_CEILING,
+	HALTED,
+	COLUMN_COUNT
+};
+
+static HotColumns instrument_columns = {
+	.table = "instrument",
+	.key = HOT_KEY_TEXT,
+	.count = COLUMN_COUNT,
+	.names = {"symbol", "currency", "tick", "lot", "price_floor", "price_ceiling", "halted"},
+};
 
 /* The work on one item. */
 typedef struct Candidate
@@ -53,77 +66,52 @@ typedef struct Candidate
 	struct Candidate *original; /* the first item of the batch with the same key */
 } Candidate;
 
-static Statement instrument_statement = {
-	.sql = "SELECT symbol, currency, tick, lot, price_floor, price_ceiling, halted::pg_catalog.int4"
-		   " FROM order_service.instrument WHERE symbol = ANY ($1) ORDER BY symbol",
-	.parameter_count = 1,
-	.parameter_types = {TEXTARRAYOID},
-};
-
-static void
-read_instrument(uint64 row, InstrumentRow *result)
+static Datum
+cell(HotTable *table, int column)
 {
-	char *currency = statement_text(row, 2, CurrentMemoryContext);
+	bool is_null;
 
-	result->symbol = statement_text(row, 1, CurrentMemoryContext);
-	strlcpy(result->instrument.currency, currency, sizeof(result->instrument.currency));
-	result->instrument.tick = statement_int64(row, 3);
-	result->instrument.lot = statement_int64(row, 4);
-	result->instrument.price_floor = statement_int64(row, 5);
-	result->instrument.price_ceiling = statement_int64(row, 6);
-	result->instrument.halted = statement_int32(row, 7) != 0;
+	return hot_table_get(table, column, &is_null);
 }
 
-static InstrumentSet
-read_instruments(Candidate **candidates, int count)
+/* The instrument of a request; NULL when there is none. */
+static InstrumentRow *
+find_instrument(HotTable *table, const OrderRequest *request)
 {
-	Datum *symbols = palloc(sizeof(Datum) * count);
-	Datum values[1];
-	InstrumentSet set;
-	int symbol_count = 0;
+	text *symbol = cstring_to_text_with_len(request->symbol, (int) request->symbol_length);
+	InstrumentRow *row;
 
-	for (int i = 0; i < count; i++)
-	{
-		const OrderRequest *request = candidates[i]->request;
-		const OrderRequest *previous = i > 0 ? candidates[i - 1]->request : NULL;
-
-		/*
-		 * Neighbours often trade the same symbol; what repeats further off costs one more look-up.
-		 */
-		if (previous != NULL && previous->symbol_length == request->symbol_length &&
-			memcmp(previous->symbol, request->symbol, request->symbol_length) == 0)
-			continue;
-		symbols[symbol_count++] = PointerGetDatum(
-			cstring_to_text_with_len(request->symbol, (int) request->symbol_length));
-	}
-	values[0] = statement_array(symbols, symbol_count, TEXTOID);
-	set.count = (int) statement_run(&instrument_statement, values);
-	set.rows = palloc(sizeof(InstrumentRow) * Max(set.count, 1));
-	for (int i = 0; i < set.count; i++)
-		read_instrument(i, &set.rows[i]);
-	return set;
+	if (!hot_table_find(table, PointerGetDatum(symbol)))
+		return NULL;
+	row = palloc(sizeof(InstrumentRow));
+	row->symbol = text_to_cstring(symbol);
+	strlcpy(row->instrument.currency, TextDatumGetCString(cell(table, CURRENCY)),
+			sizeof(row->instrument.currency));
+	row->instrument.tick = DatumGetInt64(cell(table, TICK));
+	row->instrument.lot = DatumGetInt64(cell(table, LOT));
+	row->instrument.price_floor = DatumGetInt64(cell(table, PRICE_FLOOR));
+	row->instrument.price_ceiling = DatumGetInt64(cell(table, PRICE_CEILING));
+	row->instrument.halted = DatumGetBool(cell(table, HALTED));
+	return row;
 }
 
-static const InstrumentRow *
-find_instrument(const InstrumentSet *set, const OrderRequest *request)
+static int
+compare_symbols(const OrderRequest *left, const OrderRequest *right)
 {
-	int low = 0;
-	int high = set->count;
+	int order = memcmp(left->symbol, right->symbol, Min(left->symbol_length, right->symbol_length));
 
-	while (low < high)
-	{
-		int middle = low + (high - low) / 2;
-		const char *symbol = set->rows[middle].symbol;
-		int order = strncmp(symbol, request->symbol, request->symbol_length);
+	if (order != 0)
+		return order;
+	return left->symbol_length < right->symbol_length   ? -1
+		   : left->symbol_length > right->symbol_length ? 1
+														: 0;
+}
 
-		if (order == 0 && symbol[request->symbol_length] == '\0')
-			return &set->rows[middle];
-		if (order < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return NULL;
+static int
+compare_candidates(const void *left, const void *right)
+{
+	return compare_symbols((*(Candidate *const *) left)->request,
+						   (*(Candidate *const *) right)->request);
 }
 
 /*
@@ -168,22 +156,29 @@ check_requests(const AdmissionItem *items, int count, Outcome *outcomes, Candida
 	return passed;
 }
 
+/* Sorts the candidates by symbol, to look for each symbol once. */
 static void
 check_instruments(Candidate **candidates, int count)
 {
-	InstrumentSet set = read_instruments(candidates, count);
+	HotTable *table = hot_table_open(&instrument_columns, AccessShareLock);
 
+	qsort(candidates, count, sizeof(Candidate *), compare_candidates);
 	for (int i = 0; i < count; i++)
 	{
 		Candidate *candidate = candidates[i];
+		const Candidate *previous = i > 0 ? candidates[i - 1] : NULL;
 
-		candidate->instrument = find_instrument(&set, candidate->request);
+		if (previous != NULL && compare_symbols(previous->request, candidate->request) == 0)
+			candidate->instrument = previous->instrument;
+		else
+			candidate->instrument = find_instrument(table, candidate->request);
 		candidate->fault =
 			candidate->instrument == NULL
 				? REASON_UNKNOWN_SYMBOL
 				: rules_check_instrument(candidate->request, &candidate->instrument->instrument,
 										 &candidate->amount);
 	}
+	hot_table_close(table);
 }
 
 /*

@@ -43,20 +43,32 @@ typedef TU_UpdateIndexes CompatUpdateIndexes;
 #define compat_insert_index_tuples(target, slot, executor, is_update, is_summarizing_only) \
 	ExecInsertIndexTuples((target), (slot), (executor), (is_update), false, NULL, NIL, \
 						  (is_summarizing_only))
+#define compat_insert_index_tuples_unless(target, slot, executor, is_conflict, arbiters) \
+	ExecInsertIndexTuples((target), (slot), (executor), false, true, (is_conflict), (arbiters), \
+						  false)
 #else
 typedef bool CompatUpdateIndexes;
 #define compat_is_index_update(indexes) (indexes)
 #define compat_is_summarizing_only(indexes) false
 #define compat_insert_index_tuples(target, slot, executor, is_update, is_summarizing_only) \
 	ExecInsertIndexTuples((target), (slot), (executor), (is_update), false, NULL, NIL)
+#define compat_insert_index_tuples_unless(target, slot, executor, is_conflict, arbiters) \
+	ExecInsertIndexTuples((target), (slot), (executor), false, true, (is_conflict), (arbiters))
 #endif
 
-/* 18 counts what index scans read, and knows primary keys that are checked late. */
+/*
+ * 18 counts what index scans read, knows primary keys that are checked late, and may look for
+ * conflicts of a row that is there already.
+ */
 #if PG_VERSION_NUM >= 180000
+#define compat_check_index_constraints(target, slot, executor, in_the_way, arbiters) \
+	ExecCheckIndexConstraints((target), (slot), (executor), (in_the_way), NULL, (arbiters))
 #define compat_index_beginscan(table, index, snapshot, keys) \
 	index_beginscan((table), (index), (snapshot), NULL, (keys), 0)
 #define compat_primary_key(table) RelationGetPrimaryKeyIndex((table), false)
 #else
+#define compat_check_index_constraints(target, slot, executor, in_the_way, arbiters) \
+	ExecCheckIndexConstraints((target), (slot), (executor), (in_the_way), (arbiters))
 #define compat_index_beginscan(table, index, snapshot, keys) \
 	index_beginscan((table), (index), (snapshot), (keys), 0)
 #define compat_primary_key(table) RelationGetPrimaryKeyIndex(table)

@@ -21,6 +21,7 @@
 #include "access/genam.h"
 #include "access/skey.h"
 #include "access/stratnum.h"
+#include "access/sysattr.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -28,6 +29,7 @@
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -41,6 +43,7 @@
 struct HotTable
 {
 	const HotColumns *columns;
+	LOCKMODE lock_mode;
 	Relation relation;
 	TupleTableSlot *current; /* the row that is set */
 
@@ -76,7 +79,6 @@ static void
 locate_columns(HotColumns *columns, Relation relation)
 {
 	TupleDesc description = RelationGetDescr(relation);
-	int count = 0;
 
 	for (int i = 0; i < columns->count; i++)
 	{
@@ -91,17 +93,26 @@ locate_columns(HotColumns *columns, Relation relation)
 									   columns->names[i], columns->table)));
 		}
 	}
+}
+
+/* A column that nobody sets would be NULL, whatever its default says. */
+static void
+check_no_further_column(const HotTable *table)
+{
+	TupleDesc description = RelationGetDescr(table->relation);
+	int count = 0;
+
 	for (int i = 0; i < description->natts; i++)
 		count += !TupleDescAttr(description, i)->attisdropped;
-	if (count != columns->count)
+	if (count != table->columns->count)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("\"order_service.%s\" has %d columns where %d are known",
-							   columns->table, count, columns->count),
+							   table->columns->table, count, table->columns->count),
 						errhint("Columns of this table cannot be added or dropped.")));
 }
 
 HotTable *
-hot_table_open(HotColumns *columns)
+hot_table_open(HotColumns *columns, LOCKMODE lock_mode)
 {
 	HotTable *table = palloc0(sizeof(HotTable));
 	Oid schema = get_namespace_oid("order_service", false);
@@ -111,7 +122,8 @@ hot_table_open(HotColumns *columns)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
 						errmsg("table \"order_service.%s\" does not exist", columns->table)));
 	table->columns = columns;
-	table->relation = table_open(oid, RowExclusiveLock);
+	table->lock_mode = lock_mode;
+	table->relation = table_open(oid, lock_mode);
 	if (table->relation->rd_rel->relkind != RELKIND_RELATION)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
 						errmsg("\"order_service.%s\" is not an ordinary table", columns->table)));
@@ -155,9 +167,17 @@ hot_table_set(HotTable *table, int column, Datum value)
 	table->current->tts_isnull[index] = false;
 }
 
+static _Noreturn void
+raise_serialization_failure(void)
+{
+	ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					errmsg("could not serialize access due to concurrent update")));
+	pg_unreachable();
+}
+
 /* What the functions of the executor want to know for writing; and what comes before the rows. */
 static void
-begin_command(HotTable *table, CmdType command)
+begin_command(HotTable *table, CmdType command, bool is_speculative)
 {
 	Assert(table->command == CMD_UNKNOWN || table->command == command);
 	if (table->command == command)
@@ -165,12 +185,14 @@ begin_command(HotTable *table, CmdType command)
 	PreventCommandIfReadOnly(command == CMD_INSERT ? "INSERT" : "UPDATE");
 	PreventCommandIfParallelMode(command == CMD_INSERT ? "INSERT" : "UPDATE");
 	CheckCmdReplicaIdentity(table->relation, command);
+	if (command == CMD_INSERT)
+		check_no_further_column(table);
 	table->command = command;
 	table->executor = CreateExecutorState();
 	table->executor->es_output_cid = GetCurrentCommandId(true);
 	table->target = makeNode(ResultRelInfo);
 	InitResultRelInfo(table->target, table->relation, 0, NULL, 0);
-	ExecOpenIndices(table->target, false);
+	ExecOpenIndices(table->target, is_speculative);
 	/* Where triggers look for it. */
 	table->executor->es_opened_result_relations = list_make1(table->target);
 	if (table->target->ri_TrigDesc == NULL)
@@ -226,7 +248,7 @@ hot_table_insert(HotTable *table)
 {
 	if (table->added_count == 0)
 		return;
-	begin_command(table, CMD_INSERT);
+	begin_command(table, CMD_INSERT, false);
 	for (int i = 0; i < table->added_count; i++)
 		ExecStoreVirtualTuple(table->added[i]);
 	if (table->target->ri_TrigDesc == NULL)
@@ -240,10 +262,100 @@ hot_table_insert(HotTable *table)
 	table->added_count = 0;
 }
 
+/* Under REPEATABLE READ and above: a row that is in the way must be one that the snapshot shows. */
+static void
+check_visible(HotTable *table, ItemPointer tid)
+{
+	TupleTableSlot *slot;
+	bool is_null;
+	TransactionId inserter;
+
+	if (!IsolationUsesXactSnapshot())
+		return;
+	slot = table_slot_create(table->relation, NULL);
+	if (!table_tuple_fetch_row_version(table->relation, tid, SnapshotAny, slot))
+		elog(ERROR, "row in conflict of \"order_service.%s\" is gone", table->columns->table);
+	inserter =
+		DatumGetTransactionId(slot_getsysattr(slot, MinTransactionIdAttributeNumber, &is_null));
+	if (!table_tuple_satisfies_snapshot(table->relation, slot, GetActiveSnapshot()) &&
+		!TransactionIdIsCurrentTransactionId(inserter))
+		raise_serialization_failure();
+	ExecDropSingleTupleTableSlot(slot);
+}
+
+/*
+ * Inserts a row unless its key is there. Whether it is can only be known when the row is: so it is
+ * written first in a way that others wait for, and is taken back if somebody else was faster.
+ */
+static bool
+insert_missing(HotTable *table, TupleTableSlot *slot, List *arbiters)
+{
+	TransactionId transaction = GetCurrentTransactionId();
+	bool is_conflict = true;
+	List *recheck = NIL;
+
+	while (is_conflict)
+	{
+		ItemPointerData in_the_way;
+		uint32 token;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!compat_check_index_constraints(table->target, slot, table->executor, &in_the_way,
+											arbiters))
+		{
+			check_visible(table, &in_the_way);
+			return false;
+		}
+		token = SpeculativeInsertionLockAcquire(transaction);
+		table_tuple_insert_speculative(table->relation, slot, GetCurrentCommandId(true), 0, NULL,
+									   token);
+		is_conflict = false;
+		recheck = compat_insert_index_tuples_unless(table->target, slot, table->executor,
+													&is_conflict, arbiters);
+		table_tuple_complete_speculative(table->relation, slot, token, !is_conflict);
+		SpeculativeInsertionLockRelease(transaction);
+	}
+	ExecARInsertTriggers(table->executor, table->target, slot, recheck, NULL);
+	return true;
+}
+
+static bool
+passes_triggers(HotTable *table, TupleTableSlot *slot)
+{
+	TriggerDesc *triggers = table->target->ri_TrigDesc;
+
+	return triggers == NULL || !triggers->trig_insert_before_row ||
+		   ExecBRInsertTriggers(table->executor, table->target, slot);
+}
+
+void
+hot_table_insert_missing(HotTable *table, bool *is_inserted)
+{
+	List *arbiters;
+
+	if (table->added_count == 0)
+		return;
+	begin_command(table, CMD_INSERT, true);
+	arbiters = list_make1_oid(compat_primary_key(table->relation));
+	for (int i = 0; i < table->added_count; i++)
+	{
+		TupleTableSlot *slot = table->added[i];
+
+		ExecStoreVirtualTuple(slot);
+		is_inserted[i] = passes_triggers(table, slot);
+		if (!is_inserted[i])
+			continue;
+		check_constraints(table, slot);
+		is_inserted[i] = insert_missing(table, slot, arbiters);
+		ResetPerTupleExprContext(table->executor);
+	}
+	table->added_count = 0;
+}
+
 static void
 begin_search(HotTable *table)
 {
-	table->index = index_open(compat_primary_key(table->relation), RowExclusiveLock);
+	table->index = index_open(compat_primary_key(table->relation), table->lock_mode);
 	if (table->index->rd_index->indkey.values[0] != table->columns->numbers[0])
 		elog(ERROR, "primary key of \"order_service.%s\" is not \"%s\"", table->columns->table,
 			 table->columns->names[0]);
@@ -253,19 +365,21 @@ begin_search(HotTable *table)
 }
 
 bool
-hot_table_find(HotTable *table, int64 key)
+hot_table_find(HotTable *table, Datum key)
 {
 	ScanKeyData condition;
 
 	if (table->scan == NULL)
 		begin_search(table);
-	ScanKeyInit(&condition, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(key));
+	ScanKeyEntryInitialize(&condition, 0, 1, BTEqualStrategyNumber, InvalidOid,
+						   table->index->rd_indcollation[0],
+						   table->columns->key == HOT_KEY_TEXT ? F_TEXTEQ : F_INT8EQ, key);
 	index_rescan(table->scan, &condition, 1, NULL, 0);
 	return index_getnext_slot(table->scan, ForwardScanDirection, table->found);
 }
 
 bool
-hot_table_lock(HotTable *table, int64 key)
+hot_table_lock(HotTable *table, Datum key)
 {
 	ItemPointerData tid;
 	TM_FailureData failure;
@@ -282,8 +396,7 @@ hot_table_lock(HotTable *table, int64 key)
 	if (result == TM_Ok)
 		return true;
 	if (IsolationUsesXactSnapshot())
-		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-						errmsg("could not serialize access due to concurrent update")));
+		raise_serialization_failure();
 	if (result != TM_Deleted)
 		elog(ERROR, "row of \"order_service.%s\" could not be locked: %d", table->columns->table,
 			 (int) result);
@@ -339,7 +452,7 @@ update_alone(HotTable *table)
 void
 hot_table_update(HotTable *table)
 {
-	begin_command(table, CMD_UPDATE);
+	begin_command(table, CMD_UPDATE, false);
 	ExecStoreVirtualTuple(table->changed);
 	if (table->target->ri_TrigDesc == NULL)
 		update_alone(table);

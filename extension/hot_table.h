@@ -12,15 +12,24 @@
 
 #include "postgres.h"
 
+#include "storage/lockdefs.h"
+
 #define HOT_TABLE_COLUMNS_MAX 20
 
+typedef enum HotKey
+{
+	HOT_KEY_BIGINT,
+	HOT_KEY_TEXT,
+} HotKey;
+
 /*
- * A table of the extension: all its columns, the first is its primary key, a bigint. Define it
- * static with name and columns.
+ * A table of the extension: its columns, all of them if rows are to be inserted; the first is that
+ * of its primary key, or the first of these. Define it static with table, count, names and key.
  */
 typedef struct HotColumns
 {
 	const char *table; /* in the schema of the extension */
+	HotKey key;        /* type of the first column */
 	int count;
 	const char *names[HOT_TABLE_COLUMNS_MAX];
 	int16 numbers[HOT_TABLE_COLUMNS_MAX]; /* where they were found last; 0: not yet */
@@ -28,8 +37,11 @@ typedef struct HotColumns
 
 typedef struct HotTable HotTable;
 
-/* Opens a table. What was committed before this call is what is found now. */
-extern HotTable *hot_table_open(HotColumns *columns);
+/*
+ * Opens a table, locked until the end of the transaction: AccessShareLock to find, RowShareLock to
+ * lock rows, RowExclusiveLock to write. What was committed before this call is what is found now.
+ */
+extern HotTable *hot_table_open(HotColumns *columns, LOCKMODE lock_mode);
 
 /* Ends it: triggers fire, and the next statement sees what was written. */
 extern void hot_table_close(HotTable *table);
@@ -43,14 +55,20 @@ extern void hot_table_set(HotTable *table, int column, Datum value);
 /* Inserts the rows that were added. */
 extern void hot_table_insert(HotTable *table);
 
+/*
+ * The same, but passes over rows whose primary key is there already, as ON CONFLICT DO NOTHING
+ * does: |is_inserted| tells for each row. Waits for a transaction that inserts the same key.
+ */
+extern void hot_table_insert_missing(HotTable *table, bool *is_inserted);
+
 /* Finds a row by its key; false if there is none. It becomes the row that is read. */
-extern bool hot_table_find(HotTable *table, int64 key);
+extern bool hot_table_find(HotTable *table, Datum key);
 
 /*
  * The same, and locks it FOR UPDATE until the end of the transaction, waiting for whoever has it;
  * what is read then is its latest version, as for a statement.
  */
-extern bool hot_table_lock(HotTable *table, int64 key);
+extern bool hot_table_lock(HotTable *table, Datum key);
 
 /* A cell of the row found last, valid until the next one is looked for. */
 extern Datum hot_table_get(HotTable *table, int column, bool *is_null);

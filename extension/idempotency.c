@@ -11,9 +11,12 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
+#include "hot_table.h"
 #include "idempotency.h"
 #include "rows.h"
 #include "settings.h"
@@ -21,17 +24,21 @@
 /* A claim is tried again where the key it met was gone before it could be read. */
 #define CLAIM_ROUNDS_MAX 10
 
-static RowStatement claim_statement = {
-	.sql = "INSERT INTO order_service.idempotency_key"
-		   " (account_id, key, order_id, command, created_at)"
-		   " SELECT u.account_id, u.key, u.order_id, $4, pg_catalog.now()"
-		   " FROM %s ON CONFLICT (account_id, key) DO NOTHING"
-		   " RETURNING account_id, key",
-	.columns = "account_id, key, order_id",
-	.column_count = 3,
-	.column_types = {INT8OID, TEXTOID, INT8OID},
-	.further_count = 1,
-	.further_types = {INT2OID},
+/* The columns of the table; in this order below. */
+enum
+{
+	ACCOUNT_ID,
+	KEY,
+	ORDER_ID,
+	CREATED_AT,
+	COMMAND,
+	COLUMN_COUNT
+};
+
+static HotColumns key_columns = {
+	.table = "idempotency_key",
+	.count = COLUMN_COUNT,
+	.names = {"account_id", "key", "order_id", "created_at", "command"},
 };
 
 static RowStatement take_over_statement = {
@@ -88,7 +95,13 @@ idempotency_is_same(const KeyClaim *left, const KeyClaim *right)
 	return compare_key(left, right->account_id, right->key, right->key_length) == 0;
 }
 
-/* Account, key and what goes with it: the columns of all three statements. */
+static Datum
+key_datum(const KeyClaim *claim)
+{
+	return PointerGetDatum(cstring_to_text_with_len(claim->key, (int) claim->key_length));
+}
+
+/* Account, key and what goes with it: the columns of both statements. */
 static Rows
 key_rows(RowStatement *statement, KeyClaim **claims, int count)
 {
@@ -99,8 +112,7 @@ key_rows(RowStatement *statement, KeyClaim **claims, int count)
 		const KeyClaim *claim = claims[i];
 
 		rows_set(&rows, i, 0, Int64GetDatum(claim->account_id));
-		rows_set(&rows, i, 1,
-				 PointerGetDatum(cstring_to_text_with_len(claim->key, (int) claim->key_length)));
+		rows_set(&rows, i, 1, key_datum(claim));
 		rows_set(&rows, i, 2, Int64GetDatum(claim->order_id));
 	}
 	return rows;
@@ -143,13 +155,28 @@ mark_returned(KeyClaim **claims, int count, uint64 rows)
 static void
 insert_keys(KeyClaim **claims, int count, Command command)
 {
-	Datum further[] = {Int16GetDatum(command)};
-	Rows rows;
+	TimestampTz now = GetCurrentTransactionStartTimestamp();
+	bool *is_inserted;
+	HotTable *table;
 
 	if (count == 0)
 		return;
-	rows = key_rows(&claim_statement, claims, count);
-	mark_returned(claims, count, rows_run(&rows, further));
+	is_inserted = palloc(sizeof(bool) * count);
+	table = hot_table_open(&key_columns, RowExclusiveLock);
+	for (int i = 0; i < count; i++)
+	{
+		hot_table_add(table);
+		hot_table_set(table, ACCOUNT_ID, Int64GetDatum(claims[i]->account_id));
+		hot_table_set(table, KEY, key_datum(claims[i]));
+		hot_table_set(table, ORDER_ID, Int64GetDatum(claims[i]->order_id));
+		hot_table_set(table, CREATED_AT, TimestampTzGetDatum(now));
+		hot_table_set(table, COMMAND, Int16GetDatum(command));
+	}
+	hot_table_insert_missing(table, is_inserted);
+	hot_table_close(table);
+	for (int i = 0; i < count; i++)
+		claims[i]->is_claimed = is_inserted[i];
+	pfree(is_inserted);
 }
 
 /* Claims keys that were found expired, unless somebody else has by now. */

@@ -375,8 +375,6 @@ CREATE FUNCTION order_service.record_hold(
 COMMENT ON FUNCTION order_service.record_hold(bigint[], smallint[], integer[]) IS
     'Records what a resolver learnt: hold 0 NONE pays the debt, 2 UNKNOWN and 3 RELEASE_DUE keep it, due again after so many milliseconds (>= 0). Errors: OS400 for arrays of unequal length or too many items';
 
--- Set-based statements with kept plans. The planner must not choose by the size a table had when the plan was
--- made (a new table is empty): everything is reached by its key. JIT would only cost.
 DO $$
 DECLARE
     function regprocedure;
@@ -385,8 +383,7 @@ BEGIN
         SELECT p.oid::regprocedure FROM pg_catalog.pg_proc p
         WHERE p.pronamespace = 'order_service'::regnamespace AND p.prosecdef
     LOOP
-        EXECUTE format('ALTER FUNCTION %s SET search_path = pg_catalog, pg_temp SET enable_seqscan = off'
-            ' SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off', function);
+        EXECUTE format('ALTER FUNCTION %s SET search_path = pg_catalog, pg_temp', function);
     END LOOP;
 END
 $$;

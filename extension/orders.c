@@ -114,7 +114,7 @@ orders_insert(Order **orders, int count)
 			prefix = read_reserve_prefix();
 		orders[i]->reserve_id = psprintf("%s-" INT64_FORMAT, prefix, orders[i]->order_id);
 	}
-	table = hot_table_open(&order_columns);
+	table = hot_table_open(&order_columns, RowExclusiveLock);
 	for (int i = 0; i < count; i++)
 	{
 		orders[i]->created_at = now;
@@ -135,10 +135,10 @@ orders_update(Order **orders, int count)
 
 	if (count == 0)
 		return;
-	table = hot_table_open(&order_columns);
+	table = hot_table_open(&order_columns, RowExclusiveLock);
 	for (int i = 0; i < count; i++)
 	{
-		if (!hot_table_find(table, orders[i]->order_id))
+		if (!hot_table_find(table, Int64GetDatum(orders[i]->order_id)))
 			elog(ERROR, "order " INT64_FORMAT " is not there to be updated", orders[i]->order_id);
 		orders[i]->updated_at = now;
 		hot_table_change(table);
@@ -198,7 +198,8 @@ compare_ids(const void *left, const void *right)
 
 /* Reads orders with |search|, hot_table_find() or hot_table_lock(), in the order of their ids. */
 static OrderSet
-read_with(bool (*search)(HotTable *table, int64 key), const int64 *order_ids, int count)
+read_with(bool (*search)(HotTable *table, Datum key), LOCKMODE lock_mode, const int64 *order_ids,
+		  int count)
 {
 	OrderSet set = {.orders = NULL, .count = 0};
 	HotTable *table;
@@ -210,12 +211,12 @@ read_with(bool (*search)(HotTable *table, int64 key), const int64 *order_ids, in
 	memcpy(sorted, order_ids, sizeof(int64) * count);
 	qsort(sorted, count, sizeof(int64), compare_ids);
 	set.orders = palloc(sizeof(Order) * count);
-	table = hot_table_open(&order_columns);
+	table = hot_table_open(&order_columns, lock_mode);
 	for (int i = 0; i < count; i++)
 	{
 		if (i > 0 && sorted[i] == sorted[i - 1])
 			continue;
-		if (search(table, sorted[i]))
+		if (search(table, Int64GetDatum(sorted[i])))
 			read_row(table, &set.orders[set.count++]);
 	}
 	hot_table_close(table);
@@ -226,13 +227,13 @@ read_with(bool (*search)(HotTable *table, int64 key), const int64 *order_ids, in
 OrderSet
 orders_read(const int64 *order_ids, int count)
 {
-	return read_with(hot_table_find, order_ids, count);
+	return read_with(hot_table_find, AccessShareLock, order_ids, count);
 }
 
 OrderSet
 orders_lock(const int64 *order_ids, int count)
 {
-	return read_with(hot_table_lock, order_ids, count);
+	return read_with(hot_table_lock, RowShareLock, order_ids, count);
 }
 
 Order *

@@ -165,7 +165,7 @@ outbox_append(const OutboxEvent *events, int count)
 
 	if (count == 0)
 		return;
-	table = hot_table_open(&outbox_columns);
+	table = hot_table_open(&outbox_columns, RowExclusiveLock);
 	for (int i = 0; i < count; i++)
 	{
 		const OutboxEvent *event = &events[i];

@@ -3,15 +3,16 @@
  *		SQL statements with kept plans.
  *
  * DESIGN	Generic plans only: the array parameters would make every custom plan look different,
- *			and planning costs more than running. What the planner must not decide by statistics is
- *			fixed by the settings of the SQL functions (order_service--*.sql) and of the publisher's
- *			session.
+ *			and planning costs more than running. The planner must not choose by the size a table
+ *			had when the plan was made (a new table is empty): everything is reached by its key. Any
+ *			run may plan anew, so every run has the settings that make sure of it.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 
 #include "statement.h"
@@ -32,14 +33,31 @@ prepare(Statement *statement)
 	statement->plan = plan;
 }
 
+/* Returns the level of settings to go back to; an error goes back by itself. */
+static int
+set_planner(void)
+{
+	/* JIT would only cost. */
+	static const char *const names[] = {"enable_seqscan", "enable_hashjoin", "enable_mergejoin",
+										"jit"};
+	int level = NewGUCNestLevel();
+
+	for (int i = 0; i < (int) lengthof(names); i++)
+		(void) set_config_option(names[i], "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
+								 0, false);
+	return level;
+}
+
 uint64
 statement_run(Statement *statement, const Datum *values)
 {
+	int level = set_planner();
 	int result;
 
 	if (statement->plan == NULL)
 		prepare(statement);
 	result = SPI_execute_plan(statement->plan, unconstify(Datum *, values), NULL, false, 0);
+	AtEOXact_GUC(true, level);
 	if (result < 0)
 		elog(ERROR, "could not run \"%s\": %s", statement->sql, SPI_result_code_string(result));
 	return SPI_processed;

@@ -67,12 +67,10 @@ worker_end_if_asked(void)
 void
 worker_set_session(void)
 {
-	/* Those of the functions' statements (order_service--*.sql), and no wait at commit. */
 	static const char *const settings[][2] = {
 		/* What a crash can lose is a mark, and that costs a duplicate. */
-		{"synchronous_commit", "off"}, {"search_path", "pg_catalog, pg_temp"},
-		{"enable_seqscan", "off"},     {"enable_hashjoin", "off"},
-		{"enable_mergejoin", "off"},   {"jit", "off"},
+		{"synchronous_commit", "off"},
+		{"search_path", "pg_catalog, pg_temp"},
 	};
 
 	for (int i = 0; i < (int) lengthof(settings); i++)

@@ -46,8 +46,8 @@ $$"""
 INCLUSIVE = {
     "the call: fmgr_security_definer, or plpgsql's handler": ("fmgr_security_definer", "plpgsql_call_handler"),
     ".. without SECURITY DEFINER and SET": ("functions_place_order",),
-    ".. instrument (1 statement)": ("statement_run", "-rows_run"),
-    ".. claim of the key (1 statement)": ("idempotency_claim",),
+    ".. instrument": ("find_instrument",),
+    ".. claim of the key": ("idempotency_claim",),
     ".. order": ("orders_insert",),
     ".. event: row and hint": ("outbox_append",),
     ".. ids: nextval": ("nextval_internal",),
@@ -62,8 +62,8 @@ INCLUSIVE = {
 # The same for the array calls.
 BATCH_INCLUSIVE = {
     "receive_orders": ("functions_receive_orders",),
-    ".. instruments (1 statement)": ("statement_run", "-rows_run", "-read_reserve_prefix"),
-    ".. claim of the keys (1 statement)": ("idempotency_claim",),
+    ".. instruments": ("check_instruments",),
+    ".. claim of the keys": ("idempotency_claim",),
     ".. orders": ("orders_insert",),
     "settle_orders": ("functions_settle_orders",),
     ".. orders: lock": ("orders_lock",),

@@ -91,6 +91,23 @@ end_pass(DeadLetters *letters, TimestampTz now)
 	letters->next_pass = TimestampTzPlusMilliseconds(now, (int64) settings_dlq_interval_s * 1000);
 }
 
+/* A dead letter among the events themselves would reach consumers out of order, and for good. */
+static bool
+is_topic_of_events(void)
+{
+	return strcmp(settings_dlq_topic, settings_topic) == 0;
+}
+
+static void
+refuse_topic(DeadLetters *letters, TimestampTz now)
+{
+	ereport(WARNING, (errmsg("\"%s\" is the topic of the events as well as of dead letters",
+							 settings_dlq_topic),
+					  errdetail("No dead letter is published; what failed stays FAILED."),
+					  errhint("Set order_service.dlq_topic to another topic.")));
+	end_pass(letters, now);
+}
+
 /* Reads the next page; false when there is none. */
 static bool
 read_page(DeadLetters *letters)
@@ -188,7 +205,9 @@ dead_letters_turn(DeadLetters *letters, TimestampTz now)
 			return false;
 		begin_pass(letters);
 	}
-	if (letters->position < letters->page_count || read_page(letters))
+	if (is_topic_of_events())
+		refuse_topic(letters, now);
+	else if (letters->position < letters->page_count || read_page(letters))
 		send(letters, now);
 	else
 		end_pass(letters, now);

@@ -286,11 +286,18 @@ def test_a_restored_database_has_the_same_orders_parked(make_server, kafka, smal
         assert ids_of(read_topic(small_topic), poison) == [f"{poison}.1", f"{poison}.2"]
 
 
-def test_a_missing_dead_letter_topic_leaves_the_event_failed_and_the_log_says_so(make_server, kafka, read_topic):
+def test_a_missing_dead_letter_topic_leaves_the_event_failed_and_the_log_says_so(
+    make_server, kafka, small_topic, read_topic
+):
     missing = f"missing.{uuid.uuid4().hex[:8]}"
-    server = make_server(missing)
+    server = make_server(small_topic)
     with server.connect() as connection:
         poison = place_poison(connection)
+        wait_for_event(connection, poison, ("FAILED", 3))
+        # The topic of the events is none for dead letters.
+        server.wait_for_log(f'"{small_topic}" is the topic of the events as well as of dead letters')
+        assert stats(connection)["dlq_refused"] == 0 and read_topic(small_topic) == []
+        server.configure(order_service__dlq_topic=missing)
         server.wait_for_log(f'dead letter topic "{missing}" refused 1 event', 60)
         server.wait_for_log("What was refused stays FAILED")
         assert event(connection, poison) == ("FAILED", 3)

@@ -159,6 +159,24 @@ def test_a_poison_event_is_given_up_and_becomes_a_dead_letter_and_requeue_sends_
     print(f"\nFAILED after {failed_after}, in the dead letter topic after {dead_after}")
 
 
+def test_retention_leaves_a_parked_order_alone_until_it_was_sent(make_server, kafka, small_topic, topic, read_topic):
+    server = make_server(topic, **{"order_service.outbox_retention": "0"})
+    with server.connect() as connection:
+        poison = place_poison(connection)
+        cancel(connection, poison)
+        others = [place(connection, f"other-{number}") for number in range(100)]
+        rows = "SELECT order_id, order_version, status FROM order_service.outbox_detail ORDER BY event_id"
+        parked = [(poison, 1, "DLQ"), (poison, 2, "READY")]
+        wait_until(lambda: connection.execute(rows).fetchall() == parked, 30, "nothing left but the parked order")
+        assert stats(connection)["removed"] == len(others)
+        raise_limit(kafka, small_topic)
+        connection.execute("SELECT order_service.requeue(p_event_id => 1)")
+        wait_until(lambda: connection.execute(rows).fetchall() == [], 30, "an empty outbox")
+        records = read_topic(small_topic)
+        assert ids_of(records, poison) == [f"{poison}.1", f"{poison}.2"]
+        assert len(records) == len(others) + 2
+
+
 def test_a_limit_smaller_than_a_batch_slows_events_down_and_counts_nothing(make_server, kafka, topic, read_topic):
     # Room for two or three events: nearly every batch of a load is refused, and no event of it is to blame.
     narrow = kafka.create_topic(f"narrow.{uuid.uuid4().hex[:8]}", 3, {"max.message.bytes": "700"})

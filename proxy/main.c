@@ -310,7 +310,9 @@ start(void)
 		log_event(LOG_ERROR, "TLS cannot begin", LOG_TEXT("error", error.text));
 		return false;
 	}
-	options.tls = proxy.tls;
+	options.policy = (EndpointPolicy){.tls = proxy.tls,
+									  .ping_idle_us = config->keepalive_idle_us,
+									  .pings_always = config->keepalive_without_calls};
 	if (config->account_tls_server_name[0] != '\0')
 		options.authority = config->account_tls_server_name;
 	if ((proxy.channel = channel_new(proxy.loop, proxy.dns, &options)) == NULL)

@@ -252,9 +252,13 @@
  */
 #define HTTP2_SILENCE_MS_MAX 500
 
-/* A PING goes before the first request after so long a silence, and must be answered in time. */
-#define HTTP2_PING_IDLE_MS 15000
-#define HTTP2_PING_IDLE_MS_MAX 3600000
+/*
+ * A PING goes before the first request after so long a silence (SPEC 3), and must be answered in
+ * time. gRPC's servers take one every 2 h from a connection without calls.
+ */
+#define HTTP2_PING_IDLE_MS_DEFAULT 15000
+#define HTTP2_PING_IDLE_MS_MIN 1000
+#define HTTP2_PING_IDLE_MS_MAX 7200000
 #define HTTP2_PING_ANSWER_MS_MAX 1000
 
 /*

@@ -139,6 +139,13 @@ static const Setting settings[] = {
 	{FIELD("account", "calls_waiting_max", account_waiting_max),
 	 NUMBER_FROM(ACCOUNT_WAITING_DEFAULT, 0, ACCOUNT_WAITING_MAX), .is_reloadable = true,
 	 .help = "Attempts that may wait so; orders beyond them are answered with 503 at once."},
+	{FIELD("account", "keepalive_idle", keepalive_idle_us),
+	 DURATION_FROM_MS(HTTP2_PING_IDLE_MS_DEFAULT, HTTP2_PING_IDLE_MS_MIN, HTTP2_PING_IDLE_MS_MAX),
+	 .help = "A connection that was silent for so long gets a PING before the next call."},
+	{FIELD("account", "keepalive_without_calls", keepalive_without_calls), .type = SETTING_SWITCH,
+	 .number = false,
+	 .help = "Whether it gets one also without a call; gRPC's servers at their default settings"
+			 " close connections that send such PINGs."},
 	{FIELD("account", "tls", account_tls), .type = SETTING_SWITCH, .number = false,
 	 .help = "Whether connections to Account are encrypted, and its certificate is checked."},
 	{FIELD("account", "tls_ca", account_tls_ca), TEXT("", 0),

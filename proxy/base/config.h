@@ -59,6 +59,8 @@ typedef struct Config
 	char *account_tls_certificate;
 	char *account_tls_key;
 	char *account_tls_server_name;
+	int64_t keepalive_idle_us;
+	bool keepalive_without_calls;
 
 	/* [resolver] */
 	int64_t resolver_lease_us;

@@ -385,9 +385,9 @@ channel_new(Loop *loop, Dns *dns, const ChannelOptions *options)
 	loop_task_init(&channel->deliver, loop, deliver, channel);
 	if (options->authority != NULL)
 		channel->authority = bytes_copy_text(options->authority);
-	channel->scheme = options->tls != NULL ? "https" : "http";
+	channel->scheme = options->policy.tls != NULL ? "https" : "http";
 	channel->endpoints =
-		endpoint_set_new(loop, dns, options->endpoints, options->tls, on_change, channel);
+		endpoint_set_new(loop, dns, options->endpoints, &options->policy, on_change, channel);
 	if (channel->endpoints == NULL)
 	{
 		channel_free(channel);

@@ -10,9 +10,9 @@
 
 #include "base/bounds.h"
 #include "net/dns.h"
+#include "net/endpoint.h"
 #include "net/grpc.h"
 #include "net/loop.h"
-#include "net/tls.h"
 
 typedef struct Channel Channel;
 typedef struct ChannelCall ChannelCall;
@@ -21,7 +21,7 @@ typedef struct ChannelOptions
 {
 	const char *endpoints; /* "host:port, host:port"; every address of a host is an endpoint */
 	const char *authority; /* :authority; NULL: host:port of the endpoint */
-	Tls *tls;              /* for all connections; NULL: none with TLS; must outlive the channel */
+	EndpointPolicy policy; /* {0} for connections without TLS, with PINGs before late calls only */
 } ChannelOptions;
 
 typedef struct ChannelResult

@@ -94,7 +94,9 @@ init_connections(ChannelMetrics *metrics)
 	metrics_counter_init(&metrics->goaways, "grpc_client_goaways_received_total", NULL,
 						 "Connections that the server asked to leave.");
 	metrics_counter_init(&metrics->pings, "grpc_client_pings_total", NULL,
-						 "PINGs sent before a call on a connection that was silent.");
+						 "PINGs sent over a connection that was silent.");
+	metrics_counter_init(&metrics->too_many_pings, "grpc_client_too_many_pings_total", NULL,
+						 "Connections that a server ended because of PINGs.");
 	metrics_counter_init(&metrics->used_up, "grpc_client_connections_used_up_total", NULL,
 						 "Connections left because their stream ids were used up.");
 	metrics_counter_init(&metrics->endpoints_refused, "grpc_client_endpoints_refused_total", NULL,

@@ -25,6 +25,7 @@ typedef struct ChannelMetrics
 	MetricsCounter tls_files_refused;             /* replaced by some that cannot be used */
 	MetricsCounter goaways;
 	MetricsCounter pings;
+	MetricsCounter too_many_pings;    /* GOAWAYs for them */
 	MetricsCounter used_up;           /* HTTP2_STREAM_ID_MAX */
 	MetricsCounter endpoints_refused; /* ENDPOINTS_MAX */
 	MetricsGauge endpoints;

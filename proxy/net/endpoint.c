@@ -59,15 +59,20 @@ struct Endpoint
 	LoopEvent timer;
 	Backoff backoff;
 	int64_t attempt_at_us; /* when the last attempt began */
-	int64_t ping_idle_us;
+	int64_t ping_idle_us;  /* longer than the policy's where the server wants that */
+	LoopEvent keepalive;
 	int64_t doubted_at_us; /* endpoint_doubt() */
 	Connection *current;   /* NULL: none */
 	LIST_HEAD(, Connection) connections;
 };
 
+/* On its way from or to READY the keepalive begins or ends, too. */
 static void
 set_state(Endpoint *endpoint, EndpointState state)
 {
+	loop_event_remove(&endpoint->keepalive);
+	if (state == ENDPOINT_READY && endpoint->options.policy.pings_always)
+		loop_event_add(&endpoint->keepalive, endpoint->ping_idle_us);
 	if (endpoint->state == ENDPOINT_READY)
 		channel_metrics.endpoints_ready.value--;
 	if (state == ENDPOINT_READY)
@@ -80,6 +85,47 @@ static void
 report_trouble(Endpoint *endpoint)
 {
 	endpoint->options.handler->on_trouble(endpoint->options.context, endpoint->options.number);
+}
+
+/* PINGs ---------------------------------------------------------------------------------------- */
+
+/* How long the server has been silent. */
+static int64_t
+silence_us(const Endpoint *endpoint)
+{
+	return loop_now_us(endpoint->loop) - link_read_at_us(endpoint->current->link);
+}
+
+/* Asks a connection whether it lives, if it has been silent for long. */
+static void
+ping_if_silent(Endpoint *endpoint)
+{
+	if (silence_us(endpoint) >= endpoint->ping_idle_us && link_ping(endpoint->current->link))
+		metrics_count(&channel_metrics.pings);
+}
+
+static void
+on_keepalive(void *context, short what)
+{
+	Endpoint *endpoint = context;
+	int64_t left_us = endpoint->ping_idle_us - silence_us(endpoint);
+
+	(void) what;
+	assert(endpoint->state == ENDPOINT_READY);
+	ping_if_silent(endpoint);
+	loop_event_add(&endpoint->keepalive, left_us > 0 ? left_us : endpoint->ping_idle_us);
+}
+
+/* The server has had enough: the next connections are asked half as often. */
+static void
+ping_less(Endpoint *endpoint)
+{
+	endpoint->ping_idle_us *= 2;
+	if (endpoint->ping_idle_us > HTTP2_PING_IDLE_MS_MAX * CLOCK_MS)
+		endpoint->ping_idle_us = HTTP2_PING_IDLE_MS_MAX * CLOCK_MS;
+	metrics_count(&channel_metrics.too_many_pings);
+	log_event(LOG_WARNING, "endpoint is sent fewer pings", LOG_TEXT("endpoint", endpoint->name),
+			  LOG_NUMBER("idle_ms", endpoint->ping_idle_us / CLOCK_MS));
 }
 
 /* Trying to connect ---------------------------------------------------------------------------- */
@@ -186,9 +232,8 @@ on_goaway(void *context, uint32_t error_code, const char *text)
 	log_event(error_code == HTTP2_NO_ERROR ? LOG_INFO : LOG_WARNING, "endpoint asks to leave",
 			  LOG_TEXT("endpoint", endpoint->name), LOG_TEXT("code", http2_error_name(error_code)),
 			  LOG_TEXT("text", text));
-	if (error_code == HTTP2_ENHANCE_YOUR_CALM && strcmp(text, "too_many_pings") == 0 &&
-		endpoint->ping_idle_us <= HTTP2_PING_IDLE_MS_MAX * CLOCK_MS / 2)
-		endpoint->ping_idle_us *= 2;
+	if (error_code == HTTP2_ENHANCE_YOUR_CALM && strcmp(text, "too_many_pings") == 0)
+		ping_less(endpoint);
 	leave_current(endpoint, "the server asks to leave");
 }
 
@@ -223,7 +268,7 @@ static const Http2Handler connection_handler = {
 static TlsStream *
 begin_tls(Endpoint *endpoint)
 {
-	Tls *tls = endpoint->options.tls;
+	Tls *tls = endpoint->options.policy.tls;
 	TlsError error;
 
 	if (tls == NULL)
@@ -332,7 +377,10 @@ endpoint_new(Loop *loop, const EndpointOptions *options)
 	endpoint->socket = -1;
 	endpoint->backoff = (Backoff){.first_us = ENDPOINT_BACKOFF_MS_MIN * CLOCK_MS,
 								  .limit_us = ENDPOINT_BACKOFF_MS_MAX * CLOCK_MS};
-	endpoint->ping_idle_us = HTTP2_PING_IDLE_MS * CLOCK_MS;
+	endpoint->ping_idle_us = options->policy.ping_idle_us;
+	if (endpoint->ping_idle_us == 0)
+		endpoint->ping_idle_us = HTTP2_PING_IDLE_MS_DEFAULT * CLOCK_MS;
+	loop_event_init(&endpoint->keepalive, loop, -1, 0, on_keepalive, endpoint);
 	LIST_INIT(&endpoint->connections);
 	loop_event_init(&endpoint->timer, loop, -1, 0, on_timer, endpoint);
 	loop_event_add(&endpoint->timer, 0);
@@ -348,6 +396,7 @@ endpoint_free(Endpoint *endpoint)
 	if (endpoint->state == ENDPOINT_READY)
 		channel_metrics.endpoints_ready.value--;
 	loop_event_remove(&endpoint->timer);
+	loop_event_remove(&endpoint->keepalive);
 	close_socket(endpoint);
 	while (!LIST_EMPTY(&endpoint->connections))
 		free_connection(LIST_FIRST(&endpoint->connections));
@@ -381,9 +430,7 @@ endpoint_request(Endpoint *endpoint, const Http2Header *headers, int header_coun
 	Http2Stream *stream;
 
 	assert(endpoint->state == ENDPOINT_READY);
-	if (loop_now_us(endpoint->loop) - link_read_at_us(link) >= endpoint->ping_idle_us &&
-		link_ping(link))
-		metrics_count(&channel_metrics.pings);
+	ping_if_silent(endpoint);
 	stream = http2_request(link_http2(link), headers, header_count, body, size, handler, context);
 	if (http2_is_used_up(link_http2(link)))
 	{

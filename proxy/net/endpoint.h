@@ -28,17 +28,25 @@ typedef struct EndpointHandler
 	void (*on_trouble)(void *context, int number);
 } EndpointHandler;
 
+/* How connections to a service are made and kept: the same for all endpoints of it. */
+typedef struct EndpointPolicy
+{
+	Tls *tls;             /* NULL: without TLS; must outlive them */
+	int64_t ping_idle_us; /* after so long a silence a PING goes before a call; 0: the default */
+	bool pings_always;    /* also without a call */
+} EndpointPolicy;
+
 typedef struct EndpointOptions
 {
 	DnsAddress address;
-	int number;       /* for its owner */
-	Tls *tls;         /* NULL: without TLS */
+	int number; /* for its owner */
+	EndpointPolicy policy;
 	const char *host; /* the name that led to the address: what a certificate must name */
 	const EndpointHandler *handler;
 	void *context;
 } EndpointOptions;
 
-/* Begins to connect. |tls| and |host| must outlive it. */
+/* Begins to connect. |host| must outlive it. */
 extern Endpoint *endpoint_new(Loop *loop, const EndpointOptions *options);
 
 /* Closes all connections; their streams end (HTTP2_LOST). Not from within a handler of Http2. */

@@ -26,7 +26,7 @@
 struct EndpointSet
 {
 	Loop *loop;
-	Tls *tls; /* NULL: none */
+	EndpointPolicy policy;
 	void (*on_change)(void *context);
 	void *context;
 	Target *targets[ENDPOINTS_MAX];
@@ -82,7 +82,7 @@ add_endpoint(EndpointSet *set, Target *target, const DnsAddress *address)
 	int number = free_number(set);
 	EndpointOptions options = {.address = *address,
 							   .number = number,
-							   .tls = set->tls,
+							   .policy = set->policy,
 							   .host = target_host(target),
 							   .handler = &endpoint_handler,
 							   .context = set};
@@ -168,13 +168,13 @@ add_targets(EndpointSet *set, Dns *dns, const char *list)
 }
 
 EndpointSet *
-endpoint_set_new(Loop *loop, Dns *dns, const char *names, Tls *tls,
+endpoint_set_new(Loop *loop, Dns *dns, const char *names, const EndpointPolicy *policy,
 				 void (*on_endpoint_change)(void *context), void *context)
 {
 	EndpointSet *set = bytes_new_zeroed(1, sizeof(EndpointSet));
 
 	set->loop = loop;
-	set->tls = tls;
+	set->policy = *policy;
 	set->on_change = on_endpoint_change;
 	set->context = context;
 	/* Proxies that start together do not all begin with the same server. */

@@ -13,13 +13,13 @@
 typedef struct EndpointSet EndpointSet;
 
 /*
- * |names| is "host:port, host:port"; |tls| is for all connections, NULL for none with TLS, and must
- * outlive this. |on_change| comes when a choice may have another result:
+ * |names| is "host:port, host:port". |on_change| comes when a choice may have another result:
  * often, from within others' handlers, not from within this. NULL and a line in the log when the
  * names cannot be understood or are too many (ENDPOINTS_MAX).
  */
-extern EndpointSet *endpoint_set_new(Loop *loop, Dns *dns, const char *names, Tls *tls,
-									 void (*on_change)(void *context), void *context);
+extern EndpointSet *endpoint_set_new(Loop *loop, Dns *dns, const char *names,
+									 const EndpointPolicy *policy, void (*on_change)(void *context),
+									 void *context);
 
 /* Closes all connections; their streams end (HTTP2_LOST). Not from within a handler of Http2. */
 extern void endpoint_set_free(EndpointSet *set);

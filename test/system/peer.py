@@ -57,13 +57,16 @@ class Peer(Server):
 
     tls: the contents of its files, looked at when it starts: (certificate, key), and perhaps of an authority, whose
     certificates it then wants from its clients; empty: without TLS.
+    idle_ms_max, age_ms_max: how long a connection may be without calls, and exist; None: for ever, as usual.
     """
 
     # What it writes when it can be called.
     ready_text = "READY"
 
-    def __init__(self, directory, language, tls=()):
+    def __init__(self, directory, language, tls=(), idle_ms_max=None, age_ms_max=None):
         super().__init__(directory)
+        limits = {"MAX_CONNECTION_IDLE_MS": idle_ms_max, "MAX_CONNECTION_AGE_MS": age_ms_max}
+        self.environment = {name: str(value) for name, value in limits.items() if value is not None}
         self.language = language
         self.tls = tls
         self.port = None
@@ -78,7 +81,7 @@ class Peer(Server):
             make_server_directory(self.directory)
         self.port = self.port or free_port()
         log_start = len(self.log_text())
-        self._spawn(self._command(), server_environment())
+        self._spawn(self._command(), server_environment(**self.environment))
         self._wait_ready(lambda: self.ready_text in self.log_text()[log_start:], f"the peer in {self.language}")
 
     def _command(self):

@@ -98,6 +98,8 @@ without_a_file_the_defaults_count(void **state)
 	assert_int_equal(config->overall_timeout_us, 90 * CLOCK_MS);
 	assert_int_equal(config->retry_delay_us, 10 * CLOCK_MS);
 	assert_int_equal(config->retries_max, 1);
+	assert_int_equal(config->keepalive_idle_us, 15 * CLOCK_SECOND);
+	assert_false(config->keepalive_without_calls);
 	assert_string_equal(config->dns_resolv_conf, "/etc/resolv.conf");
 	assert_int_equal(config->dns_refresh_us, 30 * CLOCK_SECOND);
 	assert_int_equal(config->log_level, LOG_INFO);

@@ -136,6 +136,18 @@ on_alarm(void *context, short what)
 	loop_stop(context);
 }
 
+/* One turn, at most a millisecond long. */
+static void
+turn(void)
+{
+	LoopEvent alarm;
+
+	loop_event_init(&alarm, loop, -1, 0, on_alarm, loop);
+	loop_event_add(&alarm, CLOCK_MS);
+	loop_run(loop);
+	loop_event_remove(&alarm);
+}
+
 static void
 wait_for_ready(int count)
 {
@@ -143,13 +155,8 @@ wait_for_ready(int count)
 
 	while (endpoint_set_ready_count(set) != count)
 	{
-		LoopEvent alarm;
-
 		assert_true(clock_now_us() < until_us);
-		loop_event_init(&alarm, loop, -1, 0, on_alarm, loop);
-		loop_event_add(&alarm, CLOCK_MS);
-		loop_run(loop);
-		loop_event_remove(&alarm);
+		turn();
 	}
 }
 
@@ -165,7 +172,7 @@ set_up(void **state)
 	for (int i = 0; i < SERVERS; i++)
 		servers[i] = grpc_server_new(loop, "127.0.0.1:0", serve, NULL);
 	channel_metrics_init();
-	set = endpoint_set_new(loop, NULL, "first:1, second:2", NULL, on_change, NULL);
+	set = endpoint_set_new(loop, NULL, "first:1, second:2", &(EndpointPolicy){0}, on_change, NULL);
 	assert_non_null(set);
 	assert_int_equal(target_count, 2);
 	return 0;
@@ -286,6 +293,28 @@ hope_ends_with_the_first_failure(void **state)
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
+static void
+a_silent_connection_is_asked_without_a_call_where_that_is_wanted(void **state)
+{
+	const EndpointPolicy policy = {.ping_idle_us = CLOCK_MS, .pings_always = true};
+	uint64_t wanted = channel_metrics.pings.value + 3;
+	int64_t until_us = clock_now_us() + PATIENCE_US;
+
+	(void) state;
+	endpoint_set_free(set);
+	target_count = 0;
+	set = endpoint_set_new(loop, NULL, "first:1, second:2", &policy, on_change, NULL);
+	resolve(0, (const int[]){0}, 1);
+	wait_for_ready(1);
+	/* The next PING goes when the last one was answered. */
+	while (channel_metrics.pings.value < wanted)
+	{
+		assert_true(clock_now_us() < until_us);
+		turn();
+	}
+	assert_int_equal(endpoint_set_ready_count(set), 1);
+}
+
 int
 main(void)
 {
@@ -296,6 +325,7 @@ main(void)
 		TEST(a_name_that_is_not_resolved_keeps_its_addresses),
 		TEST(addresses_above_the_limit_are_not_used),
 		TEST(hope_ends_with_the_first_failure),
+		TEST(a_silent_connection_is_asked_without_a_call_where_that_is_wanted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

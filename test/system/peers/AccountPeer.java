@@ -193,6 +193,11 @@ public final class AccountPeer {
         return message;
     }
 
+    /** A limit that the environment asks for; 0: none. */
+    private static long millis(String name) {
+        return Long.parseLong(System.getenv().getOrDefault(name, "0"));
+    }
+
     public static void main(String[] arguments) throws Exception {
         InetSocketAddress address = new InetSocketAddress(arguments[0], Integer.parseInt(arguments[1]));
         NettyServerBuilder server = NettyServerBuilder.forAddress(address);
@@ -202,6 +207,12 @@ public final class AccountPeer {
                 tls.trustManager(new File(arguments[4])).clientAuth(ClientAuth.REQUIRE);
             }
             server.sslContext(tls.build());
+        }
+        if (millis("MAX_CONNECTION_IDLE_MS") > 0) {
+            server.maxConnectionIdle(millis("MAX_CONNECTION_IDLE_MS"), TimeUnit.MILLISECONDS);
+        }
+        if (millis("MAX_CONNECTION_AGE_MS") > 0) {
+            server.maxConnectionAge(millis("MAX_CONNECTION_AGE_MS"), TimeUnit.MILLISECONDS);
         }
         server.fallbackHandlerRegistry(new Registry()).build().start();
         System.out.println("READY");

@@ -118,8 +118,14 @@ def credentials(certificate, key, authority=None):
     return grpc.ssl_server_credentials([(key, certificate)], authority, require_client_auth=authority is not None)
 
 
+def options():
+    """The limits of connections that the environment asks for."""
+    names = ("max_connection_idle_ms", "max_connection_age_ms")
+    return [(f"grpc.{name}", int(os.environ[name.upper()])) for name in names if name.upper() in os.environ]
+
+
 def main():
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=32), handlers=[Handler()])
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=32), handlers=[Handler()], options=options())
     address, *files = sys.argv[1:]
     if not files:
         port = server.add_insecure_port(address)

@@ -1,13 +1,14 @@
 """Events that Kafka refuses for a fault of their own: counted, given up, dead letters, sent again on request."""
 
 import os
+import random
 import subprocess
 import uuid
 
 import ledger
 import pgserver
 import pytest
-from load import Load, add_instruments, broken_promises, cancel, place, stats, wait_all_sent
+from load import Load, add_instruments, broken_promises, cancel, place, ready_count, stats, wait_all_sent
 from soak import sized
 from stack import wait_until
 
@@ -19,6 +20,10 @@ SETTINGS = {
 }
 # As long as a symbol may be. An event of it is larger by 29 bytes than one of load.SYMBOLS.
 LONG = "L" * 32
+
+SEED = int(os.environ.get("SEED", "4"))
+CRASHES = sized(4, 40)
+ORDERS_BETWEEN_MAX = 400
 
 
 def batch_bytes(record):
@@ -260,6 +265,42 @@ def test_a_crash_at_each_step_leaves_a_parked_order_parked_or_sends_it_in_order(
         ids = list(dict.fromkeys(ids_of(records, poison)))
         assert ids == [f"{poison}.1", f"{poison}.2"]
         assert {record.key for record in records} == {str(order_id) for order_id in (poison, before, after)}
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(sized(300, 1800))
+def test_crashes_and_requeues_at_random_times_among_poison_lose_nothing_and_keep_the_order(
+    make_server, kafka, small_topic, topic, read_topic
+):
+    """Some events of the load are too large, and nearly every batch is; in the end the limit is raised."""
+    dice = random.Random(SEED)
+    # The first refusal parks an order, or there would be few between two crashes.
+    server = make_server(topic, **{"order_service.dlq_after": "1h", "order_service.max_attempts": "1"})
+    with Load(server, count=4, rate=200) as load:
+        for number in range(CRASHES):
+            with server.connect() as connection:
+                for _ in range(dice.randint(1, 5)):
+                    cancel(connection, place_poison(connection))
+                load.wait_for_more(dice.randint(1, ORDERS_BETWEEN_MAX), 60)
+                requeued = connection.execute("SELECT order_service.requeue_matching()").fetchone()[0]
+                load.wait_for_more(dice.randint(1, 20), 60)
+                parked = connection.execute("SELECT count(*) FROM order_service.parked_order").fetchone()[0]
+            crash(server)
+            print(f"\ncrash {number + 1}: {load.order_count} orders, {requeued} requeued, {parked} parked", end="")
+    raise_limit(kafka, small_topic)
+    with server.connect() as connection:
+
+        def all_sent():
+            connection.execute("SELECT order_service.requeue_matching()")
+            return ready_count(connection) == 0
+
+        wait_until(all_sent, 120, "all events sent")
+        wait_until(lambda: stats(connection)["parked"] == 0, 30, "no order parked")
+        records = read_topic(small_topic)
+        found = ledger.differences(connection, records) + broken_promises(connection, load.acknowledged())
+    first, repeated = ledger.without_duplicates(records)
+    print(f"\nseed {SEED}: {len(first)} events and {repeated} duplicates")
+    assert not found, ledger.show(found)
 
 
 def test_a_dead_letter_acknowledged_and_not_marked_is_sent_again_after_a_crash(make_server, topic, read_topic):

@@ -10,8 +10,11 @@
 
 #include "access/transam.h"
 #include "access/xact.h"
+#include "catalog/dependency.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
+#include "commands/extension.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
@@ -131,6 +134,14 @@ outbox_relation(void)
 	Oid schema = get_namespace_oid("order_service", true);
 
 	return OidIsValid(schema) ? get_relname_relid("outbox", schema) : InvalidOid;
+}
+
+bool
+outbox_is_of_extension(Oid outbox)
+{
+	Oid extension = get_extension_oid("order_service", true);
+
+	return OidIsValid(extension) && getExtensionOfObject(RelationRelationId, outbox) == extension;
 }
 
 int64

@@ -3,7 +3,7 @@
  *		The table outbox: written by the functions, read and marked by the publisher. Knows no
  *		Kafka.
  *
- * All functions but outbox_relation() run within SPI and allocate in the current memory context.
+ * All functions but the first two run within SPI and allocate in the current memory context.
  */
 #ifndef OUTBOX_H
 #define OUTBOX_H
@@ -68,6 +68,9 @@ typedef struct OutboxDeadLetter
  * SPI.
  */
 extern Oid outbox_relation(void);
+
+/* Whether that table, which exists, belongs to the extension. Needs a transaction, not SPI. */
+extern bool outbox_is_of_extension(Oid outbox);
 
 /*
  * Takes the id of the next event. The order's row is locked, so ids rise with the order's versions.

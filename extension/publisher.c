@@ -86,7 +86,10 @@ set_state(Publisher *publisher, PublisherState state)
 	pgstat_report_activity(is_at_work ? STATE_RUNNING : STATE_IDLE, names[state]);
 }
 
-/* Waits for the extension to exist, and reads where to take up the work. */
+/*
+ * Waits for the extension to exist, and reads where to take up the work. A schema of its name that
+ * somebody else made is none: what is in it would run with the rights of this process.
+ */
 static void
 attach(Publisher *publisher)
 {
@@ -94,7 +97,7 @@ attach(Publisher *publisher)
 	{
 		worker_begin();
 		publisher->outbox = outbox_relation();
-		if (OidIsValid(publisher->outbox))
+		if (OidIsValid(publisher->outbox) && outbox_is_of_extension(publisher->outbox))
 			break;
 		worker_commit();
 		set_state(publisher, PUBLISHER_ABSENT);

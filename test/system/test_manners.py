@@ -25,6 +25,8 @@ RESTART_SECONDS_MAX = 5
 LATER = "later"
 SECOND = "second"
 
+pytestmark = pytest.mark.soak
+
 ACTIVITY = "SELECT datname, state, query, wait_event_type FROM pg_stat_activity WHERE pid = %s"
 
 
@@ -77,6 +79,11 @@ def wait_for_state(server, state, database="orders", seconds=60):
         wait_until(
             lambda: stats(connection, database)["state"] == state, seconds, f"publisher of {database} {state}"
         )
+
+
+def wait_for_activity(connection, database, text):
+    query = "SELECT a.query FROM order_service.stats s JOIN pg_stat_activity a USING (pid) WHERE s.database = %s"
+    wait_until(lambda: connection.execute(query, [database]).fetchone() == (text,), 30, f"{text} in {database}")
 
 
 def publisher_pid(server, database="orders"):
@@ -164,8 +171,15 @@ def test_a_database_that_does_not_exist_is_waited_for_quietly(server):
         assert stats(connection, LATER)["pid"] == before["pid"]
         assert LATER not in server.log_text()[log_start:]
         try:
+            # Neither is a schema of that name that somebody else made, and an empty database, what it waits for.
+            server.create_database(LATER, extension=False)
+            server.execute("CREATE SCHEMA order_service CREATE TABLE outbox (event_id text)", dbname=LATER)
+            wait_for_activity(connection, LATER, "extension absent")
+            pid = stats(connection, LATER)["pid"]
+            server.execute("DROP SCHEMA order_service CASCADE", dbname=LATER)
             server.create_database(LATER)
             wait_for_state(server, "BACKING_OFF", LATER)
+            assert stats(connection, LATER)["pid"] == pid
         finally:
             connection.execute(f"DROP DATABASE {LATER}")
         wait_for_state(server, "ABSENT", LATER)

@@ -16,8 +16,8 @@ CLIENTS = 8
 OUTAGE_SECONDS = sized(6, 180)
 # How late the orders of one second may be, on a machine that has other things to do.
 LATE_SECONDS_MAX = 15
-# So low that even a short outage meets them: some 1200 events fit into the ring.
-SETTINGS = {"order_service.in_flight_max": 1000, "order_service.ring_size": "256kB"}
+# So low that even a short outage meets them: some 600 events fit into the ring.
+SETTINGS = {"order_service.in_flight_max": 1000, "order_service.ring_size": "64kB"}
 CATCH_UPS_MAX = 10
 
 LAG = """

@@ -203,6 +203,7 @@ SETTINGS_OUT_OF_RANGE = {
     "max_attempts": ("0", "1001"),
     "dlq_after": ("-1",),
     "dlq_interval": ("0", "86401s"),
+    "outbox_retention": ("-2",),
     "idempotency_retention": ("0", "-1"),
     "received_timeout": ("99ms", "-1"),
     "publishing": ("maybe",),

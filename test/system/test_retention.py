@@ -10,7 +10,7 @@ from collections import namedtuple
 
 import ledger
 import pytest
-from load import add_instruments, cancel, place, stats, wait_all_sent
+from load import Load, add_instruments, broken_promises, cancel, place, stats, wait_all_sent
 from soak import sized
 from stack import wait_until
 
@@ -19,6 +19,7 @@ System = namedtuple("System", "server topic")
 READY, SENT, FAILED, DLQ = 0, 1, 2, 3
 # More than one step looks at.
 MANY = 2000
+CRASHES = 3
 
 EVENTS = sized(100_000, 2_000_000)
 BATCH = 500
@@ -226,6 +227,27 @@ def test_a_shutdown_does_not_wait_for_old_events_to_go(system, connection, retai
     end_publisher(connection)
     assert len(events(connection)) > 0
     wait_events(connection, {}, 60)
+
+
+def test_crashes_while_events_go_lose_none_of_them(make_postgres, kafka, topic, read_topic):
+    """A removal must not outlive the acknowledgement that allowed it: every version of every order is in Kafka."""
+    server = make_postgres(settings={"order_service.outbox_retention": "0"}, kafka=kafka, topic=topic)
+    with server.connect() as connection:
+        add_instruments(connection)
+    with Load(server, count=4) as load:
+        for _ in range(CRASHES):
+            wait_until(lambda: server.execute("SELECT removed > 0 FROM order_service.stats") == [(True,)], 60, "removal")
+            server.kill9()
+            server.start()
+    with server.connect() as connection:
+        wait_events(connection, {})
+        versions = "SELECT order_id, generate_series(1, order_version) FROM order_service.orders"
+        committed = {f"{order_id}.{version}" for order_id, version in connection.execute(versions)}
+        broken = broken_promises(connection, load.acknowledged())
+    published = [record.header("id") for record in read_topic(topic)]
+    print(f"\n{len(committed)} events, {len(published) - len(set(published))} of them published twice")
+    assert set(published) == committed
+    assert not broken, "\n".join(broken)
 
 
 class Placing(threading.Thread):

@@ -209,6 +209,17 @@
 #define BUDGET_FLOOR 3
 
 /*
+ * A hedge: after the time that 95 % of the last calls did not exceed, which is known from the 96th
+ * one on and looked for with every 32nd; but not sooner than a timer is exact, and not later than
+ * half of an attempt's limit.
+ */
+#define HEDGE_PERCENT 95
+#define HEDGE_MS_MIN 1
+#define QUANTILE_SAMPLES 1024
+#define QUANTILE_SAMPLES_MIN 96
+#define QUANTILE_REFRESH 32
+
+/*
  * The resolver looks for debts every second and works at 64 at a time; a call of the database may
  * take as long as an acquisition (SPEC 6). A lease is enough for two calls of Account and one of
  * the database, and short enough that what a dead proxy had taken on is done within 10 s.

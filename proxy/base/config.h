@@ -54,6 +54,7 @@ typedef struct Config
 	int64_t breaker_open_us;
 	int account_calls_max;
 	int account_waiting_max;
+	int64_t hedge_us; /* SETTING_OFF, SETTING_AUTO, or after so long */
 	bool account_tls;
 	char *account_tls_ca; /* these may be empty: see TlsOptions */
 	char *account_tls_certificate;

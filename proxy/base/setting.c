@@ -103,6 +103,7 @@ units_of(SettingType type, int *count)
 	switch (type)
 	{
 		case SETTING_DURATION:
+		case SETTING_CHOICE:
 			*count = LENGTH(duration_units);
 			return duration_units;
 		case SETTING_SIZE:
@@ -131,6 +132,19 @@ names_of(SettingType type, int *count)
 	}
 }
 
+/* What a SETTING_CHOICE can be besides a duration. */
+static bool
+parse_choice(const char *text, int64_t *number)
+{
+	if (strcmp(text, "off") == 0)
+		*number = SETTING_OFF;
+	else if (strcmp(text, "auto") == 0)
+		*number = SETTING_AUTO;
+	else
+		return false;
+	return true;
+}
+
 /* A whole number and a unit; a zero needs no unit. */
 static bool
 parse_number(const Setting *setting, const char *text, int64_t *number)
@@ -139,6 +153,8 @@ parse_number(const Setting *setting, const char *text, int64_t *number)
 	const Unit *units = units_of(setting->type, &unit_count);
 	char *end;
 
+	if (setting->type == SETTING_CHOICE && parse_choice(text, number))
+		return true;
 	if (*text < '0' || *text > '9')
 		return false;
 	errno = 0;
@@ -309,6 +325,8 @@ setting_write(const Setting *setting, const void *config, FILE *out)
 		fputs(*text_field(setting, config), out);
 	else if (is_word(setting))
 		fputs(names_of(setting->type, &count)[get_number(setting, config)], out);
+	else if (setting->type == SETTING_CHOICE && get_number(setting, config) <= SETTING_AUTO)
+		fputs(get_number(setting, config) == SETTING_OFF ? "off" : "auto", out);
 	else
 		write_number(setting->type, get_number(setting, config), out);
 }
@@ -346,6 +364,9 @@ setting_write_allowed(const Setting *setting, FILE *out)
 			break;
 		case SETTING_DURATION:
 			write_range(setting, "a duration", ", in us, ms, s or min", out);
+			break;
+		case SETTING_CHOICE:
+			write_range(setting, "off, auto, or a duration", ", in us, ms, s or min", out);
 			break;
 		case SETTING_SIZE:
 			write_range(setting, "a size", ", in bytes, KiB or MiB", out);

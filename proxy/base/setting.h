@@ -21,11 +21,16 @@ typedef enum SettingType
 	SETTING_ENDPOINTS, /* char *, |minimum| to |maximum| host:port with commas between them */
 	SETTING_NUMBER,    /* int */
 	SETTING_DURATION,  /* int64_t, microseconds; written in us, ms, s or min */
+	SETTING_CHOICE,    /* the same, or SETTING_OFF or SETTING_AUTO; written off, auto */
 	SETTING_SIZE,      /* int64_t, bytes; written in bytes, KiB or MiB */
 	SETTING_LEVEL,     /* LogLevel */
 	SETTING_FORMAT,    /* LogFormat */
 	SETTING_SWITCH,    /* bool, on or off */
 } SettingType;
+
+/* What a SETTING_CHOICE is when it is no duration. */
+#define SETTING_OFF INT64_C(-1)
+#define SETTING_AUTO INT64_C(0)
 
 typedef struct Setting
 {

@@ -159,6 +159,8 @@ write_account(Account *account, FILE *out)
 	fprintf(out, "  \"account_calls_running\": %d,\n", state.running);
 	fprintf(out, "  \"account_calls_waiting\": %d,\n", state.waiting);
 	fprintf(out, "  \"account_retry_budget\": %" PRId64 ",\n", state.retry_budget);
+	fprintf(out, "  \"account_hedge_delay_us\": %" PRId64 ",\n", state.hedge_delay_us);
+	fprintf(out, "  \"account_hedges\": %" PRIu64 ",\n", state.hedges);
 	fprintf(out, "  \"account_breaker\": \"%s\",\n", state.breaker);
 	fprintf(out, "  \"account_breaker_results\": %d,\n", state.breaker_results);
 	fprintf(out, "  \"account_breaker_failures\": %d,\n", state.breaker_failures);

@@ -370,6 +370,19 @@ channel_cancel(ChannelCall *call)
 	free_call(call);
 }
 
+int
+channel_call_endpoint(const ChannelCall *call)
+{
+	return call->state == CALL_RUNNING ? call->endpoint : -1;
+}
+
+bool
+channel_has_other(const Channel *channel, int avoid)
+{
+	return TAILQ_EMPTY(&channel->lists[CALL_WAITING]) &&
+		   endpoint_set_has_other(channel->endpoints, avoid);
+}
+
 /* The channel ---------------------------------------------------------------------------------- */
 
 Channel *

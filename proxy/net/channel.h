@@ -68,6 +68,12 @@ extern ChannelCall *channel_call(Channel *channel, const ChannelRequest *request
 /* Gives up a call that has not called back: its stream is reset (CANCEL), no callback comes. */
 extern void channel_cancel(ChannelCall *call);
 
+/* The endpoint that a call is under way to; -1: it waits for one, or has ended. */
+extern int channel_call_endpoint(const ChannelCall *call);
+
+/* Whether a call that avoids this endpoint would go to another one, and at once. */
+extern bool channel_has_other(const Channel *channel, int avoid);
+
 /* Endpoints that calls can go to now, and all that are known. */
 extern int channel_ready_count(const Channel *channel);
 extern int channel_endpoint_count(const Channel *channel);

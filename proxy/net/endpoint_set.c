@@ -231,6 +231,20 @@ endpoint_set_choose(EndpointSet *set, int avoid)
 	return chosen;
 }
 
+bool
+endpoint_set_has_other(const EndpointSet *set, int avoid)
+{
+	for (int i = 0; i < set->number_count; i++)
+	{
+		const Endpoint *endpoint = set->endpoints[i];
+
+		if (i != avoid && endpoint != NULL && endpoint_can_request(endpoint) &&
+			!endpoint_is_doubted(endpoint))
+			return true;
+	}
+	return false;
+}
+
 Endpoint *
 endpoint_set_endpoint(EndpointSet *set, int number)
 {

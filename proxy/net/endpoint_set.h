@@ -31,6 +31,9 @@ extern void endpoint_set_free(EndpointSet *set);
  */
 extern int endpoint_set_choose(EndpointSet *set, int avoid);
 
+/* Whether an endpoint other than |avoid| can take a request now and is not doubted. */
+extern bool endpoint_set_has_other(const EndpointSet *set, int avoid);
+
 /* Of a number chosen in this turn: the endpoint, and the name it is behind ("host:port"). */
 extern Endpoint *endpoint_set_endpoint(EndpointSet *set, int number);
 extern const char *endpoint_set_name(const EndpointSet *set, int number);

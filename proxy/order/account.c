@@ -17,6 +17,12 @@
  *			that is repeated at once tells the breaker nothing: its repetition does. So a server
  *			that is restarted, and says so, opens no breaker.
  *
+ *			A hedge is a second attempt beside one that takes long, at another endpoint. The first
+ *			success ends the call, and the other attempt is broken off. Nothing less does: a refusal
+ *			waits for the other attempt, which may hold by now what this one was refused. It is the
+ *			only extra attempt of its call, it is paid like a retry, and it is made only where all
+ *			is well: the breaker closed, a place free and nobody waiting for one.
+ *
  * LIMITS	account_calls_max attempts under way, account_waiting_max that wait.
  *
  * FAILURE	If the process dies while a call is under way, the order stays RECEIVED and a resolver
@@ -26,15 +32,19 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 
+#include "base/bounds.h"
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/setting.h"
 #include "order/account_guard.h"
 #include "order/account_metrics.h"
 #include "resilience/attempts.h"
+#include "resilience/quantile.h"
 
 /* Room for a correlation id in hexadecimal. */
 #define CORRELATION_ID_SIZE 20
@@ -49,6 +59,14 @@ typedef enum Rest
 
 typedef struct Call Call;
 
+typedef struct Attempt
+{
+	Call *call;
+	ChannelCall *sent; /* while it is under way */
+	BreakerPass pass;
+	int64_t begun_us; /* 0: never */
+} Attempt;
+
 struct Account
 {
 	Loop *loop;
@@ -59,6 +77,7 @@ struct Account
 	TAILQ_HEAD(, Call) waiting; /* for a place, in their order */
 	int waiting_count;
 	LoopTask wake;
+	Quantile latencies; /* of attempts that were answered */
 };
 
 struct Call
@@ -72,10 +91,12 @@ struct Call
 	char correlation_id[CORRELATION_ID_SIZE];
 	LoopEvent timer;
 	Rest rest;
-	int64_t sent_us;
-	BreakerPass pass;
+	Attempt attempt; /* the first, and its repetitions */
+	Attempt hedge;
+	LoopEvent hedge_timer;
 	bool is_debt;
-	bool is_doubtful; /* an earlier attempt may have been acted on */
+	bool is_doubtful; /* an attempt that has ended may have been acted on */
+	Reason refusal;   /* what Account said while the other attempt went on; REASON_NONE: nothing */
 	int last_endpoint;
 	AccountCallback callback;
 	void *context;
@@ -100,6 +121,7 @@ finish(Call *call, AccountVerdict verdict, Reason reason, AccountEnd end)
 	bool is_release = call->method >= ACCOUNT_RELEASE_CASH;
 	bool was_retried = call->attempts.retries > 0 || call->attempts.is_free_used;
 
+	assert(call->attempt.sent == NULL && call->hedge.sent == NULL);
 	if (verdict == ACCOUNT_VERDICT_DONE)
 		result.hold = is_release ? HOLD_NONE : HOLD_HELD;
 	else if (verdict == ACCOUNT_VERDICT_DOUBTFUL || call->is_doubtful)
@@ -112,6 +134,7 @@ finish(Call *call, AccountVerdict verdict, Reason reason, AccountEnd end)
 						loop_now_us(account->loop) - call->attempts.begun_us);
 	account->pending--;
 	loop_event_remove(&call->timer);
+	loop_event_remove(&call->hedge_timer);
 	call->callback(call->context, &result);
 	bytes_free(&call->message);
 	free(call);
@@ -154,54 +177,136 @@ end_of(const Call *call, AttemptFailure failure)
 {
 	if (failure == ATTEMPT_FINAL)
 		return ACCOUNT_END_NOT_RETRYABLE;
-	return call->attempts.retries == call->policy.retries_max ? ACCOUNT_END_RETRIES_MAX
-															  : ACCOUNT_END_TIME_UP;
+	return call->attempts.is_hedged || call->attempts.retries == call->policy.retries_max
+			   ? ACCOUNT_END_RETRIES_MAX
+			   : ACCOUNT_END_TIME_UP;
+}
+
+/* What the breaker is told of an attempt whose call |goes_on| for free, or through another one. */
+static AccountSign
+sign_of(const ChannelResult *result, AccountVerdict verdict, bool goes_on)
+{
+	if (result->is_refused_here || (result->is_unprocessed && goes_on))
+		return ACCOUNT_SIGN_NONE;
+	return account_message_is_failure(result, verdict) ? ACCOUNT_SIGN_BAD : ACCOUNT_SIGN_GOOD;
+}
+
+/* The other attempt is of no use any more. What it took so far is less than it would have taken. */
+static void
+break_off(Attempt *attempt)
+{
+	Account *account = attempt->call->account;
+	int64_t now_us = loop_now_us(account->loop);
+
+	if (attempt->sent == NULL)
+		return;
+	channel_cancel(attempt->sent);
+	attempt->sent = NULL;
+	quantile_add(&account->latencies, now_us - attempt->begun_us);
+	account_guard_leave(&account->guard, attempt->pass, ACCOUNT_SIGN_NONE, now_us);
+}
+
+static bool
+is_under_way(const Call *call)
+{
+	return call->attempt.sent != NULL || call->hedge.sent != NULL;
+}
+
+/* An attempt did not succeed, and the other one decides: what is to be remembered of it. */
+static void
+remember(Call *call, AccountVerdict verdict, Reason reason)
+{
+	if (verdict == ACCOUNT_VERDICT_REFUSED)
+		call->refusal = reason;
+	else if (verdict == ACCOUNT_VERDICT_DOUBTFUL)
+		call->is_doubtful = true;
+}
+
+/* The last attempt has ended, without success if Account has refused the other one. */
+static void
+conclude(Call *call, AccountVerdict verdict, Reason reason, AccountEnd end)
+{
+	if (call->refusal != REASON_NONE && verdict != ACCOUNT_VERDICT_DONE &&
+		verdict != ACCOUNT_VERDICT_REFUSED)
+	{
+		remember(call, verdict, reason);
+		finish(call, ACCOUNT_VERDICT_REFUSED, call->refusal, ACCOUNT_END_VALUE);
+	}
+	else
+		finish(call, verdict, reason, end);
 }
 
 static void
 attempt_ended(void *context, const ChannelResult *result)
 {
-	Call *call = context;
+	Attempt *attempt = context;
+	Call *call = attempt->call;
 	Account *account = call->account;
 	int64_t now_us = loop_now_us(account->loop);
+	int64_t elapsed_us = now_us - attempt->begun_us;
 	Reason reason;
 	AccountVerdict verdict = account_message_judge(result, &reason);
 	AttemptFailure failure = failure_of(result);
-	AccountSign sign = ACCOUNT_SIGN_GOOD;
 	AccountEnd end = ACCOUNT_END_VALUE;
 	int retries = call->attempts.retries;
 	int64_t delay_us = -1;
 	bool is_free;
 
-	if (result->status != GRPC_OK)
-	{
+	attempt->sent = NULL;
+	loop_event_remove(&call->hedge_timer);
+	if (result->status != GRPC_OK && !is_under_way(call))
 		delay_us = attempts_next(&call->attempts, failure, now_us);
+	if (result->status != GRPC_OK)
 		end = end_of(call, failure);
-	}
 	else if (verdict == ACCOUNT_VERDICT_DOUBTFUL)
 		end = ACCOUNT_END_NOT_RETRYABLE;
 	is_free = delay_us >= 0 && call->attempts.retries == retries;
-	if (is_free || result->is_refused_here)
-		sign = ACCOUNT_SIGN_NONE;
-	else if (account_message_is_failure(result, verdict))
-		sign = ACCOUNT_SIGN_BAD;
-	account_guard_leave(&account->guard, call->pass, sign, now_us);
-	account_metrics_attempt(result->status == GRPC_DEADLINE_EXCEEDED, now_us - call->sent_us);
+	account_guard_leave(&account->guard, attempt->pass,
+						sign_of(result, verdict, is_free || is_under_way(call)), now_us);
+	account_metrics_attempt(result->status == GRPC_DEADLINE_EXCEEDED, elapsed_us);
+	if (result->status == GRPC_OK || result->status == GRPC_DEADLINE_EXCEEDED)
+		quantile_add(&account->latencies, elapsed_us);
 	loop_defer(&account->wake);
-	if (delay_us < 0 || (!is_free && !may_retry(account, &end)))
+	if (verdict == ACCOUNT_VERDICT_DONE && is_under_way(call))
 	{
-		finish(call, verdict, reason, end);
-		return;
+		if (attempt == &call->hedge)
+			metrics_count(&account_metrics.hedges_won);
+		break_off(&call->attempt);
+		break_off(&call->hedge);
 	}
-	metrics_count(&account_metrics.retries);
-	call->is_doubtful = call->is_doubtful || verdict == ACCOUNT_VERDICT_DOUBTFUL;
-	call->last_endpoint = result->endpoint;
-	rest(call, REST_PAUSE, delay_us);
+	if (is_under_way(call))
+		remember(call, verdict, reason);
+	else if (delay_us < 0 || (!is_free && !may_retry(account, &end)))
+		conclude(call, verdict, reason, end);
+	else
+	{
+		metrics_count(&account_metrics.retries);
+		call->is_doubtful = call->is_doubtful || verdict == ACCOUNT_VERDICT_DOUBTFUL;
+		call->last_endpoint = result->endpoint;
+		rest(call, REST_PAUSE, delay_us);
+	}
+}
+
+/* After how long a hedge is made; -1 for none. */
+static int64_t
+hedge_delay(const Account *account)
+{
+	int64_t most_us = account->config->attempt_timeout_us / 2;
+	int64_t delay_us = account->config->hedge_us;
+
+	if (delay_us != SETTING_AUTO)
+		return delay_us;
+	delay_us = quantile_get(&account->latencies);
+	if (delay_us >= 0 && delay_us < HEDGE_MS_MIN * CLOCK_MS)
+		delay_us = HEDGE_MS_MIN * CLOCK_MS;
+	return delay_us < most_us ? delay_us : most_us;
 }
 
 static void
-send_attempt(Call *call, int64_t now_us)
+send_attempt(Attempt *attempt, int64_t now_us)
 {
+	Call *call = attempt->call;
+	Account *account = call->account;
 	ChannelRequest request = {
 		.path = account_message_path(call->method),
 		.message = call->message.data,
@@ -210,9 +315,39 @@ send_attempt(Call *call, int64_t now_us)
 		.timeout_us = attempts_limit(&call->attempts, now_us),
 		.avoid = call->last_endpoint,
 	};
+	int64_t delay_us = hedge_delay(account);
 
-	call->sent_us = now_us;
-	channel_call(call->account->channel, &request, attempt_ended, call);
+	attempt->begun_us = now_us;
+	attempt->sent = channel_call(account->channel, &request, attempt_ended, attempt);
+	if (!call->is_debt && delay_us >= 0 && delay_us < request.timeout_us &&
+		attempts_may_hedge(&call->attempts))
+		loop_event_add(&call->hedge_timer, delay_us);
+}
+
+/* The first attempt takes long. */
+static void
+on_hedge_timer(void *context, short what)
+{
+	Call *call = context;
+	Account *account = call->account;
+	int64_t now_us = loop_now_us(account->loop);
+	int taken = channel_call_endpoint(call->attempt.sent);
+
+	(void) what;
+	if (taken == -1 || !channel_has_other(account->channel, taken) || account->waiting_count > 0 ||
+		!account_guard_is_calm(&account->guard, now_us))
+		return;
+	if (!account_guard_pay(&account->guard, now_us))
+	{
+		metrics_count(&account_metrics.unpaid_hedges);
+		return;
+	}
+	if (account_guard_enter(&account->guard, now_us, &call->hedge.pass) != ACCOUNT_ADMITTED)
+		return;
+	metrics_count(&account_metrics.hedges);
+	attempts_hedge(&call->attempts);
+	call->last_endpoint = taken;
+	send_attempt(&call->hedge, now_us);
 }
 
 /* The first attempt waits for a place, if anybody may. */
@@ -222,7 +357,7 @@ wait_for_place(Call *call, int64_t now_us)
 	Account *account = call->account;
 	int64_t until_us = call->attempts.begun_us + call->policy.overall_us / 2;
 
-	if (call->sent_us == 0 && until_us > now_us &&
+	if (call->attempt.begun_us == 0 && until_us > now_us &&
 		account->waiting_count < account->config->account_waiting_max)
 	{
 		TAILQ_INSERT_TAIL(&account->waiting, call, waiting);
@@ -251,10 +386,10 @@ stop_waiting(Call *call)
 static void
 enter(Call *call, int64_t now_us)
 {
-	switch (account_guard_enter(&call->account->guard, now_us, &call->pass))
+	switch (account_guard_enter(&call->account->guard, now_us, &call->attempt.pass))
 	{
 		case ACCOUNT_ADMITTED:
-			send_attempt(call, now_us);
+			send_attempt(&call->attempt, now_us);
 			break;
 		case ACCOUNT_SHUT:
 			rest(call, REST_REFUSED, 0);
@@ -345,7 +480,10 @@ begin(Account *account, const AccountReservation *reservation, bool is_release,
 								   .retries_max = call->is_debt ? 0 : config->retries_max};
 	snprintf(call->correlation_id, sizeof(call->correlation_id), "%016" PRIx64,
 			 reservation->correlation_id);
+	call->attempt.call = call;
+	call->hedge.call = call;
 	loop_event_init(&call->timer, account->loop, -1, 0, on_timer, call);
+	loop_event_init(&call->hedge_timer, account->loop, -1, 0, on_hedge_timer, call);
 	account_message_pack(call->method, reservation, &call->message);
 	account->pending++;
 	attempts_begin(&call->attempts, &call->policy, now_us);
@@ -406,9 +544,12 @@ AccountState
 account_measure(Account *account)
 {
 	AccountGuard *guard = &account->guard;
+	int64_t delay_us = hedge_delay(account);
 
 	account_guard_measure(guard, loop_now_us(account->loop));
 	account_metrics.waiting.value = account->waiting_count;
+	account_metrics.hedge_seconds.value =
+		delay_us >= 0 ? (double) delay_us / CLOCK_SECOND : (double) NAN;
 	return (AccountState){
 		.breaker = breaker_state_name(guard->state),
 		.breaker_results = guard->breaker.count,
@@ -417,6 +558,8 @@ account_measure(Account *account)
 		.retry_budget = (int64_t) account_metrics.budget_left.value,
 		.running = guard->bulkhead.taken,
 		.waiting = account->waiting_count,
+		.hedge_delay_us = delay_us,
+		.hedges = account_metrics.hedges.value,
 	};
 }
 
@@ -438,6 +581,7 @@ account_new(Loop *loop, Channel *channel, const Config *config)
 	loop_task_init(&account->wake, loop, wake, account);
 	account_metrics_init();
 	account_guard_init(&account->guard, config, loop_now_us(loop));
+	quantile_init(&account->latencies, HEDGE_PERCENT);
 	return account;
 }
 

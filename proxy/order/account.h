@@ -75,6 +75,8 @@ typedef struct AccountState
 	int64_t retry_budget;    /* attempts that could be paid for now */
 	int running;             /* attempts under way ... */
 	int waiting;             /* ... and waiting for a place */
+	int64_t hedge_delay_us;  /* after which a hedge is made now; -1: none is */
+	uint64_t hedges;
 } AccountState;
 
 /* How it is now; brings the metrics up to date that are not counted as things happen. */

@@ -71,6 +71,13 @@ account_guard_look(AccountGuard *guard, int64_t now_us)
 	return bulkhead_has_place(&guard->bulkhead) ? ACCOUNT_ADMITTED : ACCOUNT_FULL;
 }
 
+bool
+account_guard_is_calm(AccountGuard *guard, int64_t now_us)
+{
+	return account_guard_look(guard, now_us) == ACCOUNT_ADMITTED &&
+		   breaker_state(&guard->breaker, now_us) == BREAKER_CLOSED;
+}
+
 AccountAdmission
 account_guard_enter(AccountGuard *guard, int64_t now_us, BreakerPass *pass)
 {

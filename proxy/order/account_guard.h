@@ -46,6 +46,9 @@ extern void account_guard_init(AccountGuard *guard, const Config *config, int64_
 /* What an attempt would meet now. Takes nothing. */
 extern AccountAdmission account_guard_look(AccountGuard *guard, int64_t now_us);
 
+/* Whether there is room for more than is needed: the breaker is closed and a place is free. */
+extern bool account_guard_is_calm(AccountGuard *guard, int64_t now_us);
+
 /* Begins an attempt, if it is admitted. Give it back with account_guard_leave(). */
 extern AccountAdmission account_guard_enter(AccountGuard *guard, int64_t now_us, BreakerPass *pass);
 

@@ -81,6 +81,14 @@ init_ours(AccountMetrics *metrics)
 	metrics_counter_init(&metrics->unpaid_debts, "account_debts_unpaid_total", NULL,
 						 "Calls for debts not made because Account was in trouble and the budget"
 						 " had nothing left.");
+	metrics_counter_init(&metrics->hedges, "account_hedges_total", NULL,
+						 "Second attempts made beside one that took long.");
+	metrics_counter_init(&metrics->hedges_won, "account_hedges_won_total", NULL,
+						 "Of these, those that succeeded first.");
+	metrics_counter_init(&metrics->unpaid_hedges, "account_hedges_unpaid_total", NULL,
+						 "Hedges not made because the budget had nothing left.");
+	metrics_gauge_init(&metrics->hedge_seconds, "account_hedge_delay_seconds", NULL,
+					   "Time after which a hedge is made, in seconds; NaN for none.");
 	metrics_counter_init(&metrics->waiting_refused, "account_waiting_refused_total", NULL,
 						 "Attempts refused because too many waited for a place.");
 	metrics_counter_init(&metrics->waiting_expired, "account_waiting_expired_total", NULL,

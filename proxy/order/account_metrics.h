@@ -43,6 +43,10 @@ typedef struct AccountMetrics
 	MetricsCounter retries;
 	MetricsCounter unpaid_retries; /* RETRY_BUDGET_PERCENT, BUDGET_FLOOR */
 	MetricsCounter unpaid_debts;
+	MetricsCounter hedges;
+	MetricsCounter hedges_won;
+	MetricsCounter unpaid_hedges;
+	MetricsGauge hedge_seconds;     /* NaN: none is made */
 	MetricsCounter waiting_refused; /* ACCOUNT_WAITING */
 	MetricsCounter waiting_expired; /* the time limit of an attempt */
 	MetricsGauge breaker_state;

@@ -48,9 +48,22 @@ attempts_next(Attempts *attempts, AttemptFailure failure, int64_t now_us)
 		attempts->is_free_used = true;
 		return 0;
 	}
-	if (attempts->retries == policy->retries_max ||
+	if (attempts->is_hedged || attempts->retries == policy->retries_max ||
 		left(attempts, now_us) <= policy->retry_delay_us)
 		return -1;
 	attempts->retries++;
 	return policy->retry_delay_us;
+}
+
+bool
+attempts_may_hedge(const Attempts *attempts)
+{
+	return !attempts->is_hedged && !attempts->is_free_used && attempts->retries == 0;
+}
+
+void
+attempts_hedge(Attempts *attempts)
+{
+	assert(attempts_may_hedge(attempts));
+	attempts->is_hedged = true;
 }

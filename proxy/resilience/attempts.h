@@ -25,6 +25,7 @@ typedef struct Attempts
 	int64_t begun_us;
 	int retries;       /* bought so far */
 	bool is_free_used; /* the free retry */
+	bool is_hedged;
 } Attempts;
 
 /* What ended an attempt without a result. */
@@ -47,5 +48,11 @@ extern int64_t attempts_limit(const Attempts *attempts, int64_t now_us);
  * the delay, and only where the overall limit leaves room for it.
  */
 extern int64_t attempts_next(Attempts *attempts, AttemptFailure failure, int64_t now_us);
+
+/* Whether a second attempt may be made beside the first one: nothing has been repeated yet. */
+extern bool attempts_may_hedge(const Attempts *attempts);
+
+/* It is made: no retry is bought any more. */
+extern void attempts_hedge(Attempts *attempts);
 
 #endif /* ATTEMPTS_H */

@@ -41,4 +41,7 @@
 #define ACCOUNT_DRAIN_MS_MAX 5000
 #define ACCOUNT_DRAIN_LOOK_MS 20
 
+/* Instances over one ledger in one process. */
+#define ACCOUNT_INSTANCES_MAX 4
+
 #endif /* ACCOUNT_BOUNDS_H */

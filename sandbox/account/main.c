@@ -2,6 +2,9 @@
  * main.c
  *		account: a stand-in for the Account service, for demonstrations and tests.
  *
+ * DESIGN	It may be several instances, which share one ledger, as those of a real service share a
+ *			database. Each has its ports, its faults and its totals.
+ *
  * FAILURE	SIGTERM and SIGINT: no new connections, calls under way are answered, exit code 0; after
  *			ACCOUNT_DRAIN_MS_MAX, or at a second signal, what is left is given up.
  */
@@ -24,14 +27,17 @@
 #include "service.h"
 
 #define DATABASE_DEFAULT ":memory:"
+#define ADDRESS_DEFAULT "127.0.0.1:0"
 
 /* "[host]:port", cut if longer. */
 #define ADDRESS_SIZE 300
 
 typedef struct Settings
 {
-	const char *listen_address;
-	const char *admin_address;
+	const char *listen_addresses[ACCOUNT_INSTANCES_MAX];
+	const char *admin_addresses[ACCOUNT_INSTANCES_MAX];
+	int listen_count;
+	int admin_count;
 	LedgerOptions ledger;
 	int calls_max;
 	long seed;
@@ -39,13 +45,18 @@ typedef struct Settings
 	LogFormat log_format;
 } Settings;
 
+typedef struct Instance
+{
+	Faults faults;
+	Service *service;
+	Admin *admin;
+} Instance;
+
 typedef struct Program
 {
 	Loop *loop;
 	Ledger *ledger;
-	Faults faults;
-	Service *service;
-	Admin *admin;
+	Instance instances[ACCOUNT_INSTANCES_MAX];
 	LoopEvent terminate;
 	LoopEvent interrupt;
 	LoopEvent drain_timer;
@@ -64,6 +75,8 @@ static const char help[] =
 	"\n"
 	"  --listen HOST:PORT   gRPC (127.0.0.1:0); port 0 takes a free one\n"
 	"  --admin HOST:PORT    HTTP (127.0.0.1:0); no password, so keep it on the loopback\n"
+	"                       Both given again: another instance over the same ledger, with faults\n"
+	"                       and totals of its own\n"
 	"  --database FILE      SQLite file that keeps the ledger (:memory:, gone at the end)\n"
 	"  --durable            a commit also survives the crash of the machine\n"
 	"  --duplicate-code     answer DUPLICATE_REQUEST, not SUCCESS, to a known reservation\n"
@@ -102,11 +115,23 @@ static const char help[] =
 
 /* Ending -------------------------------------------------------------------------------------- */
 
+static int
+program_pending_count(const Program *program)
+{
+	int count = 0;
+
+	for (int i = 0; i < ACCOUNT_INSTANCES_MAX; i++)
+		count += program->instances[i].service != NULL
+					 ? service_pending_count(program->instances[i].service)
+					 : 0;
+	return count;
+}
+
 static void
 program_look_at_drain(void *context, short what)
 {
 	Program *program = context;
-	int pending = service_pending_count(program->service);
+	int pending = program_pending_count(program);
 
 	(void) what;
 	if (pending > 0 && clock_now_us() >= program->drain_end_us)
@@ -134,9 +159,13 @@ program_signalled(void *context, short what)
 		loop_stop(program->loop);
 		return;
 	}
-	log_event(LOG_INFO, "draining", LOG_NUMBER("calls", service_pending_count(program->service)));
+	log_event(LOG_INFO, "draining", LOG_NUMBER("calls", program_pending_count(program)));
 	program->drain_end_us = clock_now_us() + ACCOUNT_DRAIN_MS_MAX * CLOCK_MS;
-	service_drain(program->service);
+	for (int i = 0; i < ACCOUNT_INSTANCES_MAX; i++)
+	{
+		if (program->instances[i].service != NULL)
+			service_drain(program->instances[i].service);
+	}
 	loop_event_add(&program->drain_timer, ACCOUNT_DRAIN_LOOK_MS * CLOCK_MS);
 }
 
@@ -153,13 +182,14 @@ write_address(const char *address, int port, char text[ADDRESS_SIZE])
 }
 
 static void
-program_log_ready(const Program *program, const Settings *settings)
+program_log_ready(const Program *program, const Settings *settings, int number)
 {
+	const Instance *instance = &program->instances[number];
 	char listen_text[ADDRESS_SIZE];
 	char admin_text[ADDRESS_SIZE];
 
-	write_address(settings->listen_address, service_port(program->service), listen_text);
-	write_address(settings->admin_address, admin_port(program->admin), admin_text);
+	write_address(settings->listen_addresses[number], service_port(instance->service), listen_text);
+	write_address(settings->admin_addresses[number], admin_port(instance->admin), admin_text);
 	log_event(LOG_INFO, "ready", LOG_TEXT("listen", listen_text), LOG_TEXT("admin", admin_text),
 			  LOG_TEXT("database", settings->ledger.path),
 			  LOG_NUMBER("accounts", ledger_counts(program->ledger).accounts),
@@ -175,26 +205,37 @@ program_watch(Program *program, LoopEvent *event, int signal_number)
 }
 
 static bool
+program_start_instance(Program *program, const Settings *settings, int number)
+{
+	Instance *instance = &program->instances[number];
+
+	faults_init(&instance->faults, settings->seed);
+	instance->service = service_new(program->loop, program->ledger, &instance->faults,
+									settings->listen_addresses[number], settings->calls_max);
+	if (instance->service != NULL)
+		instance->admin = admin_new(program->loop, program->ledger, &instance->faults,
+									instance->service, settings->admin_addresses[number]);
+	return instance->admin != NULL;
+}
+
+static bool
 program_start(Program *program, const Settings *settings)
 {
-	faults_init(&program->faults, settings->seed);
 	program->ledger = ledger_open(&settings->ledger);
 	if (program->ledger == NULL)
 		return false;
-	program->service = service_new(program->loop, program->ledger, &program->faults,
-								   settings->listen_address, settings->calls_max);
-	if (program->service == NULL)
-		return false;
-	program->admin = admin_new(program->loop, program->ledger, &program->faults, program->service,
-							   settings->admin_address);
-	if (program->admin == NULL)
-		return false;
+	for (int i = 0; i < settings->listen_count; i++)
+	{
+		if (!program_start_instance(program, settings, i))
+			return false;
+	}
 	/* A client that went away is found out by the write that fails. */
 	signal(SIGPIPE, SIG_IGN);
 	loop_event_init(&program->drain_timer, program->loop, -1, 0, program_look_at_drain, program);
 	program_watch(program, &program->terminate, SIGTERM);
 	program_watch(program, &program->interrupt, SIGINT);
-	program_log_ready(program, settings);
+	for (int i = 0; i < settings->listen_count; i++)
+		program_log_ready(program, settings, i);
 	return true;
 }
 
@@ -204,10 +245,13 @@ program_free(Program *program)
 	loop_event_remove(&program->drain_timer);
 	loop_event_remove(&program->terminate);
 	loop_event_remove(&program->interrupt);
-	if (program->admin != NULL)
-		admin_free(program->admin);
-	if (program->service != NULL)
-		service_free(program->service);
+	for (int i = 0; i < ACCOUNT_INSTANCES_MAX; i++)
+	{
+		if (program->instances[i].admin != NULL)
+			admin_free(program->instances[i].admin);
+		if (program->instances[i].service != NULL)
+			service_free(program->instances[i].service);
+	}
 	if (program->ledger != NULL)
 		ledger_close(program->ledger);
 	loop_free(program->loop);
@@ -266,16 +310,25 @@ read_number(const char *text, long min, long max, const char *error)
 	return number;
 }
 
+/* One more address of a kind. */
+static void
+add_address(const char *addresses[ACCOUNT_INSTANCES_MAX], int *count, const char *value)
+{
+	if (*count == ACCOUNT_INSTANCES_MAX)
+		refuse_options("there are too many --listen or --admin");
+	addresses[(*count)++] = value;
+}
+
 static void
 read_option(Settings *settings, int option, const char *value)
 {
 	switch (option)
 	{
 		case OPTION_LISTEN:
-			settings->listen_address = value;
+			add_address(settings->listen_addresses, &settings->listen_count, value);
 			break;
 		case OPTION_ADMIN:
-			settings->admin_address = value;
+			add_address(settings->admin_addresses, &settings->admin_count, value);
 			break;
 		case OPTION_DATABASE:
 			settings->ledger.path = value;
@@ -313,8 +366,6 @@ int
 main(int argc, char **argv)
 {
 	Settings settings = {
-		.listen_address = "127.0.0.1:0",
-		.admin_address = "127.0.0.1:0",
 		.ledger = {.path = DATABASE_DEFAULT, .database_bytes_max = ACCOUNT_DATABASE_BYTES_MAX},
 		.calls_max = ACCOUNT_CALLS_DEFAULT,
 		.seed = 1,
@@ -329,6 +380,12 @@ main(int argc, char **argv)
 		read_option(&settings, option, optarg);
 	if (optind < argc)
 		refuse_options("there are only options");
+	if (settings.listen_count == 0)
+		settings.listen_addresses[settings.listen_count++] = ADDRESS_DEFAULT;
+	if (settings.admin_count == 0)
+		settings.admin_addresses[settings.admin_count++] = ADDRESS_DEFAULT;
+	if (settings.listen_count != settings.admin_count)
+		refuse_options("every instance needs --listen and --admin");
 	log_configure(settings.log_level, settings.log_format);
 
 	program.loop = loop_new();

@@ -4,6 +4,7 @@ import subprocess
 
 import grpc
 import pytest
+from account import Account
 from account_service import (  # noqa: F401 (fixtures are used by their names)
     CALL_SECONDS_MAX,
     VARIANT,
@@ -17,7 +18,7 @@ from account_service import (  # noqa: F401 (fixtures are used by their names)
     shared_service,
     status_of,
 )
-from host import program
+from host import free_port, program
 from stack import wait_until
 
 CRASH_EXIT_CODE = 86
@@ -315,7 +316,8 @@ def test_the_program_explains_itself():
         assert word in result.stdout
 
 
-BAD_OPTIONS = [["--nonsense"], ["word"], ["--seed", "x"], ["--seed", ""], ["--log-format", "xml"], ["--calls-max", "0"]]
+BAD_OPTIONS = [["--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"], ["--admin", "127.0.0.1:0"] * 5]
+BAD_OPTIONS += [["--nonsense"], ["word"], ["--seed", "x"], ["--seed", ""], ["--log-format", "xml"], ["--calls-max", "0"]]
 
 
 @pytest.mark.parametrize("options", BAD_OPTIONS)
@@ -323,6 +325,22 @@ def test_wrong_options_are_refused(options):
     result = run_program(*options)
     assert result.returncode == 2
     assert "--help" in result.stderr
+
+
+def test_instances_share_a_ledger_and_have_faults_and_totals_of_their_own(scratch, make_service):
+    second = Account(scratch / "account-second-instance")
+    second.port, second.admin_port = free_port(), free_port()
+    service = make_service(options=["--listen", second.address, "--admin", second.admin_address], in_memory=True)
+    service.create(1, cash=1000)
+    service.faults([{"kind": "status", "status": "UNAVAILABLE", "method": "ReleaseCash"}])
+    with Client(service.address) as first_client, Client(second.address) as second_client:
+        assert first_client.reserve_cash(1, 400, "a") == "SUCCESS"
+        assert second_client.reserve_cash(1, 700, "b") == "INSUFFICIENT_FUNDS"
+        assert status_of(first_client.release_cash, 1, "a") == "UNAVAILABLE"
+        assert second_client.release_cash(1, "a") == "SUCCESS"
+    assert cash_of(service, 1) == cash_of(second, 1) == (1000, 0)
+    assert (service.totals()["seen"]["ReserveCash"], second.totals()["seen"]["ReserveCash"]) == (1, 1)
+    assert second.fault_list() == []
 
 
 @pytest.mark.parametrize("option", ["--listen", "--admin"])

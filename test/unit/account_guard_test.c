@@ -16,6 +16,7 @@
 
 #include "base/bounds.h"
 #include "base/clock.h"
+#include "base/setting.h"
 #include "order/account_metrics.h"
 
 #define CALLS_MAX 512
@@ -53,6 +54,29 @@ channel_call(Channel *channel, const ChannelRequest *request, ChannelCallback ca
 	sent[sent_count].timeout_us = request->timeout_us;
 	sent_count++;
 	return NULL;
+}
+
+/* No call is hedged here. */
+void
+channel_cancel(ChannelCall *call)
+{
+	(void) call;
+	fail();
+}
+
+int
+channel_call_endpoint(const ChannelCall *call)
+{
+	(void) call;
+	return -1;
+}
+
+bool
+channel_has_other(const Channel *channel, int avoid)
+{
+	(void) channel;
+	(void) avoid;
+	return false;
 }
 
 static void
@@ -138,7 +162,8 @@ set_up(void **state)
 					  .breaker_failures_percent = 20,
 					  .breaker_open_us = OPEN_US,
 					  .account_calls_max = PLACES,
-					  .account_waiting_max = WAITING};
+					  .account_waiting_max = WAITING,
+					  .hedge_us = SETTING_OFF};
 	loop = loop_new();
 	account = account_new(loop, NULL, &config);
 	sent_count = 0;

@@ -17,6 +17,7 @@
 #include "account.pb-c.h"
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "base/setting.h"
 
 #define ATTEMPTS_MAX 4
 
@@ -97,6 +98,29 @@ channel_call(Channel *channel, const ChannelRequest *request, ChannelCallback ca
 	return NULL;
 }
 
+/* No call is hedged here. */
+void
+channel_cancel(ChannelCall *call)
+{
+	(void) call;
+	fail();
+}
+
+int
+channel_call_endpoint(const ChannelCall *call)
+{
+	(void) call;
+	return -1;
+}
+
+bool
+channel_has_other(const Channel *channel, int avoid)
+{
+	(void) channel;
+	(void) avoid;
+	return false;
+}
+
 static void
 ended(void *context, const AccountResult *result)
 {
@@ -126,7 +150,8 @@ run(const AccountReservation *reservation, bool is_release, const Step *steps)
 					 .breaker_failures_percent = 20,
 					 .breaker_open_us = 30 * CLOCK_SECOND,
 					 .account_calls_max = 128,
-					 .account_waiting_max = 1024};
+					 .account_waiting_max = 1024,
+					 .hedge_us = SETTING_OFF};
 	Account *account;
 
 	loop = loop_new();

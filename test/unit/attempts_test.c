@@ -102,6 +102,28 @@ without_retries_there_is_none(void **state)
 	assert_int_equal(attempts_next(&attempts, ATTEMPT_RETRYABLE, BEGIN), -1);
 }
 
+static void
+a_call_is_hedged_or_retried(void **state)
+{
+	Attempts attempts;
+
+	(void) state;
+	attempts_begin(&attempts, &policy, BEGIN);
+	assert_true(attempts_may_hedge(&attempts));
+	attempts_hedge(&attempts);
+	assert_false(attempts_may_hedge(&attempts));
+	assert_int_equal(attempts_next(&attempts, ATTEMPT_RETRYABLE, BEGIN + 1), -1);
+	assert_int_equal(attempts_next(&attempts, ATTEMPT_UNPROCESSED, BEGIN + 1), 0);
+
+	attempts_begin(&attempts, &policy, BEGIN);
+	assert_int_equal(attempts_next(&attempts, ATTEMPT_RETRYABLE, BEGIN + 1), 10 * MS);
+	assert_false(attempts_may_hedge(&attempts));
+
+	attempts_begin(&attempts, &policy, BEGIN);
+	assert_int_equal(attempts_next(&attempts, ATTEMPT_UNPROCESSED, BEGIN + 1), 0);
+	assert_false(attempts_may_hedge(&attempts));
+}
+
 int
 main(void)
 {
@@ -110,6 +132,7 @@ main(void)
 		cmocka_unit_test(there_is_one_retry_even_when_time_is_left),
 		cmocka_unit_test(a_final_failure_is_not_repeated),
 		cmocka_unit_test(an_unprocessed_attempt_is_repeated_at_once_and_free_but_only_once),
+		cmocka_unit_test(a_call_is_hedged_or_retried),
 		cmocka_unit_test(the_free_repetition_leaves_the_retry),
 		cmocka_unit_test(a_retry_needs_room_behind_its_delay),
 		cmocka_unit_test(without_retries_there_is_none),

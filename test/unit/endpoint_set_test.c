@@ -268,6 +268,25 @@ addresses_above_the_limit_are_not_used(void **state)
 }
 
 static void
+another_endpoint_is_one_that_is_ready_and_not_doubted(void **state)
+{
+	(void) state;
+	assert_false(endpoint_set_has_other(set, -1));
+	resolve(0, (const int[]){0}, 1);
+	wait_for_ready(1);
+	assert_true(endpoint_set_has_other(set, -1));
+	assert_false(endpoint_set_has_other(set, 0));
+	resolve(0, (const int[]){0, 1}, 2);
+	wait_for_ready(2);
+	assert_true(endpoint_set_has_other(set, 0));
+	assert_true(endpoint_set_has_other(set, 1));
+	endpoint_doubt(endpoint_set_endpoint(set, 1), loop_now_us(loop));
+	assert_true(endpoint_is_doubted(endpoint_set_endpoint(set, 1)));
+	assert_false(endpoint_set_has_other(set, 0));
+	assert_true(endpoint_set_has_other(set, 1));
+}
+
+static void
 hope_ends_with_the_first_failure(void **state)
 {
 	const DnsAddress nobody = make_address(INADDR_LOOPBACK + 1, 1);
@@ -324,6 +343,7 @@ main(void)
 		TEST(the_number_of_a_vanished_endpoint_is_used_again),
 		TEST(a_name_that_is_not_resolved_keeps_its_addresses),
 		TEST(addresses_above_the_limit_are_not_used),
+		TEST(another_endpoint_is_one_that_is_ready_and_not_doubted),
 		TEST(hope_ends_with_the_first_failure),
 		TEST(a_silent_connection_is_asked_without_a_call_where_that_is_wanted),
 	};

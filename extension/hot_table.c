@@ -38,7 +38,8 @@
 #include "compat.h"
 #include "hot_table.h"
 
-#define FIRST_CAPACITY 8
+/* Rows that are inserted together: enough to fill pages, few enough to keep their slots cheap. */
+#define ROWS_TOGETHER 64
 
 struct HotTable
 {
@@ -48,9 +49,8 @@ struct HotTable
 	TupleTableSlot *current; /* the row that is set */
 
 	/* Rows to be inserted. */
-	TupleTableSlot **added;
+	TupleTableSlot *added[ROWS_TOGETHER]; /* NULL: not made yet */
 	int added_count;
-	int added_capacity;
 
 	/* Search by key; NULL: there was none yet. */
 	Relation index;
@@ -61,6 +61,7 @@ struct HotTable
 	CmdType command; /* CMD_UNKNOWN: nothing was written yet */
 	EState *executor;
 	ResultRelInfo *target;
+	List *arbiters; /* the primary key, where rows may be there already */
 };
 
 static bool
@@ -138,16 +139,8 @@ hot_table_add(HotTable *table)
 {
 	TupleTableSlot *slot;
 
-	if (table->added_count == table->added_capacity)
-	{
-		int capacity = Max(table->added_capacity * 2, FIRST_CAPACITY);
-		TupleTableSlot **added = palloc0(sizeof(TupleTableSlot *) * capacity);
-
-		if (table->added_count > 0)
-			memcpy(added, table->added, sizeof(TupleTableSlot *) * table->added_count);
-		table->added = added;
-		table->added_capacity = capacity;
-	}
+	if (table->added_count == ROWS_TOGETHER)
+		hot_table_insert(table);
 	slot = table->added[table->added_count];
 	if (slot == NULL)
 		slot = table->added[table->added_count] = table_slot_create(table->relation, NULL);
@@ -193,6 +186,8 @@ begin_command(HotTable *table, CmdType command, bool is_speculative)
 	table->target = makeNode(ResultRelInfo);
 	InitResultRelInfo(table->target, table->relation, 0, NULL, 0);
 	ExecOpenIndices(table->target, is_speculative);
+	if (is_speculative)
+		table->arbiters = list_make1_oid(compat_primary_key(table->relation));
 	/* Where triggers look for it. */
 	table->executor->es_opened_result_relations = list_make1(table->target);
 	if (table->target->ri_TrigDesc == NULL)
@@ -288,7 +283,7 @@ check_visible(HotTable *table, ItemPointer tid)
  * written first in a way that others wait for, and is taken back if somebody else was faster.
  */
 static bool
-insert_missing(HotTable *table, TupleTableSlot *slot, List *arbiters)
+insert_missing(HotTable *table, TupleTableSlot *slot)
 {
 	TransactionId transaction = GetCurrentTransactionId();
 	bool is_conflict = true;
@@ -301,7 +296,7 @@ insert_missing(HotTable *table, TupleTableSlot *slot, List *arbiters)
 
 		CHECK_FOR_INTERRUPTS();
 		if (!compat_check_index_constraints(table->target, slot, table->executor, &in_the_way,
-											arbiters))
+											table->arbiters))
 		{
 			check_visible(table, &in_the_way);
 			return false;
@@ -311,7 +306,7 @@ insert_missing(HotTable *table, TupleTableSlot *slot, List *arbiters)
 									   token);
 		is_conflict = false;
 		recheck = compat_insert_index_tuples_unless(table->target, slot, table->executor,
-													&is_conflict, arbiters);
+													&is_conflict, table->arbiters);
 		table_tuple_complete_speculative(table->relation, slot, token, !is_conflict);
 		SpeculativeInsertionLockRelease(transaction);
 	}
@@ -328,28 +323,22 @@ passes_triggers(HotTable *table, TupleTableSlot *slot)
 		   ExecBRInsertTriggers(table->executor, table->target, slot);
 }
 
-void
-hot_table_insert_missing(HotTable *table, bool *is_inserted)
+bool
+hot_table_insert_missing(HotTable *table)
 {
-	List *arbiters;
+	TupleTableSlot *slot = table->added[0];
+	bool is_inserted;
 
-	if (table->added_count == 0)
-		return;
-	begin_command(table, CMD_INSERT, true);
-	arbiters = list_make1_oid(compat_primary_key(table->relation));
-	for (int i = 0; i < table->added_count; i++)
-	{
-		TupleTableSlot *slot = table->added[i];
-
-		ExecStoreVirtualTuple(slot);
-		is_inserted[i] = passes_triggers(table, slot);
-		if (!is_inserted[i])
-			continue;
-		check_constraints(table, slot);
-		is_inserted[i] = insert_missing(table, slot, arbiters);
-		ResetPerTupleExprContext(table->executor);
-	}
+	Assert(table->added_count == 1);
 	table->added_count = 0;
+	begin_command(table, CMD_INSERT, true);
+	ExecStoreVirtualTuple(slot);
+	if (!passes_triggers(table, slot))
+		return false;
+	check_constraints(table, slot);
+	is_inserted = insert_missing(table, slot);
+	ResetPerTupleExprContext(table->executor);
+	return is_inserted;
 }
 
 static void
@@ -464,7 +453,7 @@ void
 hot_table_close(HotTable *table)
 {
 	Assert(table->added_count == 0);
-	for (int i = 0; i < table->added_capacity && table->added[i] != NULL; i++)
+	for (int i = 0; i < ROWS_TOGETHER && table->added[i] != NULL; i++)
 		ExecDropSingleTupleTableSlot(table->added[i]);
 	if (table->scan != NULL)
 	{

@@ -52,14 +52,14 @@ extern void hot_table_add(HotTable *table);
 /* Sets a cell of the row begun last. A value by reference must stay until it is written. */
 extern void hot_table_set(HotTable *table, int column, Datum value);
 
-/* Inserts the rows that were added. */
+/* Inserts the rows that were added, as far as that was not done when there were many. */
 extern void hot_table_insert(HotTable *table);
 
 /*
- * The same, but passes over rows whose primary key is there already, as ON CONFLICT DO NOTHING
- * does: |is_inserted| tells for each row. Waits for a transaction that inserts the same key.
+ * Inserts the one row that was added, unless its primary key is there already: what ON CONFLICT DO
+ * NOTHING does. Returns whether it was inserted. Waits for a transaction that inserts the same key.
  */
-extern void hot_table_insert_missing(HotTable *table, bool *is_inserted);
+extern bool hot_table_insert_missing(HotTable *table);
 
 /* Finds a row by its key; false if there is none. It becomes the row that is read. */
 extern bool hot_table_find(HotTable *table, Datum key);

@@ -156,13 +156,8 @@ static void
 insert_keys(KeyClaim **claims, int count, Command command)
 {
 	TimestampTz now = GetCurrentTransactionStartTimestamp();
-	bool *is_inserted;
-	HotTable *table;
+	HotTable *table = hot_table_open(&key_columns, RowExclusiveLock);
 
-	if (count == 0)
-		return;
-	is_inserted = palloc(sizeof(bool) * count);
-	table = hot_table_open(&key_columns, RowExclusiveLock);
 	for (int i = 0; i < count; i++)
 	{
 		hot_table_add(table);
@@ -171,12 +166,9 @@ insert_keys(KeyClaim **claims, int count, Command command)
 		hot_table_set(table, ORDER_ID, Int64GetDatum(claims[i]->order_id));
 		hot_table_set(table, CREATED_AT, TimestampTzGetDatum(now));
 		hot_table_set(table, COMMAND, Int16GetDatum(command));
+		claims[i]->is_claimed = hot_table_insert_missing(table);
 	}
-	hot_table_insert_missing(table, is_inserted);
 	hot_table_close(table);
-	for (int i = 0; i < count; i++)
-		claims[i]->is_claimed = is_inserted[i];
-	pfree(is_inserted);
 }
 
 /* Claims keys that were found expired, unless somebody else has by now. */

@@ -46,7 +46,7 @@ $$"""
 INCLUSIVE = {
     "the call: fmgr_security_definer, or plpgsql's handler": ("fmgr_security_definer", "plpgsql_call_handler"),
     ".. without SECURITY DEFINER and SET": ("functions_place_order",),
-    ".. instrument": ("find_instrument",),
+    ".. instrument: search": ("hot_table_find",),
     ".. claim of the key": ("idempotency_claim",),
     ".. order": ("orders_insert",),
     ".. event: row and hint": ("outbox_append",),
@@ -62,7 +62,6 @@ INCLUSIVE = {
 # The same for the array calls.
 BATCH_INCLUSIVE = {
     "receive_orders": ("functions_receive_orders",),
-    ".. instruments": ("check_instruments",),
     ".. claim of the keys": ("idempotency_claim",),
     ".. orders": ("orders_insert",),
     "settle_orders": ("functions_settle_orders",),

@@ -95,6 +95,12 @@
 #define MAX_ATTEMPTS_DEFAULT 3
 #define MAX_ATTEMPTS_MAX 1000
 
+/*
+ * A topic that is refused this soon after it took events, or after an outage, may well be there: a
+ * broker that has just started knows nothing yet. Until then nothing counts.
+ */
+#define TOPIC_GRACE_MS 30000
+
 /* Events that become FAILED are told of in the log at most this often. */
 #define WARNING_INTERVAL_MS 10000
 

@@ -90,6 +90,7 @@ struct Delivery
 	int acknowledged_count;
 	int backoff_ms; /* 0 while records are delivered */
 	TimestampTz backoff_until;
+	TimestampTz topic_grace_until; /* what is wrong with the topic counts from then on */
 };
 
 Delivery *
@@ -194,9 +195,12 @@ fail(Delivery *delivery, Entry *entry, bool is_blamed, const char *error)
 static void
 not_delivered(Delivery *delivery, Entry *entry, Verdict verdict, const char *error)
 {
+	TimestampTz now = GetCurrentTimestamp();
+
 	shared_set_error(delivery->channel, error);
-	if (verdict == VERDICT_OUTAGE)
-		give_back(delivery, entry, back_off(delivery, GetCurrentTimestamp()));
+	if (verdict == VERDICT_OUTAGE ||
+		(verdict == VERDICT_TOPIC_REFUSED && now < delivery->topic_grace_until))
+		give_back(delivery, entry, back_off(delivery, now));
 	else
 		fail(delivery, entry, verdict == VERDICT_TOPIC_REFUSED || entry->lane == KAFKA_ALONE,
 			 error);
@@ -308,6 +312,8 @@ acknowledge(Delivery *delivery, Entry *entry)
 	delivery->backoff_ms = 0;
 	entry->state = ENTRY_ACKNOWLEDGED;
 	entry->acknowledged_at = GetCurrentTimestamp();
+	delivery->topic_grace_until =
+		TimestampTzPlusMilliseconds(entry->acknowledged_at, TOPIC_GRACE_MS);
 	entry->successor = NULL;
 	(void) hash_search(delivery->suspects, &entry->event_id, HASH_REMOVE, NULL);
 	dlist_push_tail(&delivery->acknowledged, &entry->node);
@@ -328,6 +334,9 @@ void
 delivery_poll(Delivery *delivery)
 {
 	kafka_poll(delivery->kafka);
+	if (kafka_is_down(delivery->kafka))
+		delivery->topic_grace_until =
+			TimestampTzPlusMilliseconds(GetCurrentTimestamp(), TOPIC_GRACE_MS);
 	while (!dlist_is_empty(&delivery->reports))
 	{
 		Entry *entry = dlist_container(Entry, ticket.node, dlist_pop_head_node(&delivery->reports));

@@ -85,6 +85,27 @@ def test_a_topic_that_appears_late_but_in_time_gets_everything_by_itself(connect
     assert (after["pid"], after["failed"], after["parked"]) == (before["pid"], 0, 0)
 
 
+def test_a_topic_that_is_lost_for_a_moment_counts_nothing(connect, mock):
+    """As from a broker that has just started and does not know yet what is there."""
+    connection = connect()
+    first = place(connection, "first")
+    wait_all_sent(connection)
+    mock.set_topic_error(TOPIC, UNKNOWN_TOPIC_OR_PART)
+    # The producer has to notice, so orders come until it has.
+    expected = {f"{first}.1"}
+
+    def is_lost():
+        expected.add(f"{place(connection, f'order-{len(expected)}')}.1")
+        return "nknown topic" in (stats(connection)["last_error"] or "")
+
+    wait_until(is_lost, 30, "the topic lost")
+    assert {attempts for _, attempts in counts(connection)} == {0}
+    mock.set_topic_error(TOPIC, 0)
+    wait_all_sent(connection)
+    assert {attempts for _, attempts in counts(connection)} == {0}
+    assert set(mock.record_ids(TOPIC, len(expected))) == expected
+
+
 def test_a_topic_that_appears_too_late_gets_everything_after_requeue_matching(connect, mock):
     mock.set_topic_error(TOPIC, UNKNOWN_TOPIC_OR_PART)
     connection = connect(**{"order_service.retry_interval": "1s"})

@@ -52,9 +52,11 @@ struct HotTable
 	TupleTableSlot *added[ROWS_TOGETHER]; /* NULL: not made yet */
 	int added_count;
 
-	/* Search by key; NULL: there was none yet. */
+	/* The search by key; NULL: there was none yet. */
 	Relation index;
 	IndexScanDesc scan;
+
+	/* The row that is read and its new version; NULL: none was found yet. */
 	TupleTableSlot *found;
 	TupleTableSlot *changed;
 
@@ -349,6 +351,14 @@ begin_search(HotTable *table)
 		elog(ERROR, "primary key of \"order_service.%s\" is not \"%s\"", table->columns->table,
 			 table->columns->names[0]);
 	table->scan = compat_index_beginscan(table->relation, table->index, GetActiveSnapshot(), 1);
+}
+
+/* Where rows are found and changed. */
+static void
+prepare_slots(HotTable *table)
+{
+	if (table->found != NULL)
+		return;
 	table->found = table_slot_create(table->relation, NULL);
 	table->changed = table_slot_create(table->relation, NULL);
 }
@@ -358,6 +368,7 @@ hot_table_find(HotTable *table, Datum key)
 {
 	ScanKeyData condition;
 
+	prepare_slots(table);
 	if (table->scan == NULL)
 		begin_search(table);
 	ScanKeyEntryInitialize(&condition, 0, 1, BTEqualStrategyNumber, InvalidOid,
@@ -390,6 +401,20 @@ hot_table_lock(HotTable *table, Datum key)
 		elog(ERROR, "row of \"order_service.%s\" could not be locked: %d", table->columns->table,
 			 (int) result);
 	return false;
+}
+
+ItemPointerData
+hot_table_place(HotTable *table)
+{
+	return table->found->tts_tid;
+}
+
+bool
+hot_table_find_at(HotTable *table, ItemPointerData place)
+{
+	prepare_slots(table);
+	return table_tuple_fetch_row_version(table->relation, &place, GetActiveSnapshot(),
+										 table->found);
 }
 
 Datum
@@ -459,6 +484,9 @@ hot_table_close(HotTable *table)
 	{
 		index_endscan(table->scan);
 		index_close(table->index, NoLock);
+	}
+	if (table->found != NULL)
+	{
 		ExecDropSingleTupleTableSlot(table->found);
 		ExecDropSingleTupleTableSlot(table->changed);
 	}

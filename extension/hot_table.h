@@ -12,6 +12,7 @@
 
 #include "postgres.h"
 
+#include "storage/itemptr.h"
 #include "storage/lockdefs.h"
 
 #define HOT_TABLE_COLUMNS_MAX 20
@@ -69,6 +70,15 @@ extern bool hot_table_find(HotTable *table, Datum key);
  * what is read then is its latest version, as for a statement.
  */
 extern bool hot_table_lock(HotTable *table, Datum key);
+
+/* Where the row found last is: for hot_table_find_at(), later in the same transaction. */
+extern ItemPointerData hot_table_place(HotTable *table);
+
+/*
+ * Finds a row where it was when it was locked; false if this transaction has changed it since.
+ * Cheaper than to look for its key.
+ */
+extern bool hot_table_find_at(HotTable *table, ItemPointerData place);
 
 /* A cell of the row found last, valid until the next one is looked for. */
 extern Datum hot_table_get(HotTable *table, int column, bool *is_null);

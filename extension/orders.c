@@ -127,6 +127,13 @@ orders_insert(Order **orders, int count)
 	hot_table_close(table);
 }
 
+static bool
+find_again(HotTable *table, const Order *order)
+{
+	return (ItemPointerIsValid(&order->place) && hot_table_find_at(table, order->place)) ||
+		   hot_table_find(table, Int64GetDatum(order->order_id));
+}
+
 void
 orders_update(Order **orders, int count)
 {
@@ -138,7 +145,7 @@ orders_update(Order **orders, int count)
 	table = hot_table_open(&order_columns, RowExclusiveLock);
 	for (int i = 0; i < count; i++)
 	{
-		if (!hot_table_find(table, Int64GetDatum(orders[i]->order_id)))
+		if (!find_again(table, orders[i]))
 			elog(ERROR, "order " INT64_FORMAT " is not there to be updated", orders[i]->order_id);
 		orders[i]->updated_at = now;
 		hot_table_change(table);
@@ -216,8 +223,12 @@ read_with(bool (*search)(HotTable *table, Datum key), LOCKMODE lock_mode, const 
 	{
 		if (i > 0 && sorted[i] == sorted[i - 1])
 			continue;
-		if (search(table, Int64GetDatum(sorted[i])))
-			read_row(table, &set.orders[set.count++]);
+		if (!search(table, Int64GetDatum(sorted[i])))
+			continue;
+		read_row(table, &set.orders[set.count]);
+		if (search == hot_table_lock)
+			set.orders[set.count].place = hot_table_place(table);
+		set.count++;
 	}
 	hot_table_close(table);
 	pfree(sorted);

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "datatype/timestamp.h"
+#include "storage/itemptr.h"
 
 #include "rules.h"
 
@@ -36,6 +37,8 @@ typedef struct Order
 	char *currency;
 	char *symbol;
 	char *reserve_id; /* NULL without a reservation step */
+
+	ItemPointerData place; /* of the row, while it is locked; else invalid */
 } Order;
 
 /* The orders of a batch, sorted by id, without duplicates. */

@@ -16,6 +16,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/fault_point.h"
+
 #define GENERATION_COUNT 64
 
 struct CorrelationEntry
@@ -122,6 +124,7 @@ correlation_open(Correlation *correlation, CorrelationOwner *owner, const FrameH
 	LIST_INSERT_HEAD(&owner->entries, entry, link.of_owner);
 	owner->count++;
 	correlation->open++;
+	fault_point("read", "client");
 	return (uint8_t *) entry + entry->generation;
 }
 

@@ -14,6 +14,7 @@
 #include <sys/uio.h>
 
 #include "base/bounds.h"
+#include "base/fault_point.h"
 #include "base/log.h"
 
 static _Noreturn void
@@ -70,6 +71,7 @@ output_write(Output *output, int descriptor)
 	written = sendmsg(descriptor, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (written < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -1;
+	fault_point("sent", "client");
 	evbuffer_drain(output->buffer, (size_t) written);
 	return written;
 }

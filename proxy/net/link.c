@@ -26,6 +26,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/fault_point.h"
 
 /* Of one connection in one turn, so that all get theirs. */
 #define READ_BYTES (32 * 1024)
@@ -137,6 +138,7 @@ write_output(Link *link)
 		written = tls_stream_write(link->tls, link->output.data + link->output_begin, size);
 	if (written == -1)
 		return !lose_for_error(link);
+	fault_point("sent", "account");
 	link->written += (uint64_t) written;
 	link->output_begin += (size_t) written;
 	if (link->output_begin == link->output.size)

@@ -40,6 +40,7 @@
 #include "base/bounds.h"
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "base/fault_point.h"
 #include "base/setting.h"
 #include "order/account_guard.h"
 #include "order/account_metrics.h"
@@ -252,6 +253,7 @@ attempt_ended(void *context, const ChannelResult *result)
 	int64_t delay_us = -1;
 	bool is_free;
 
+	fault_point("answered", "account");
 	attempt->sent = NULL;
 	loop_event_remove(&call->hedge_timer);
 	if (result->status != GRPC_OK && !is_under_way(call))

@@ -26,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fault_point.h"
 #include "base/log.h"
 #include "net/pg_pool.h"
 #include "order/backlog.h"
@@ -185,6 +186,7 @@ call_done(void *context, const PgReply *reply)
 	Store *store = batch->holder;
 
 	TAILQ_REMOVE(&store->running, batch, link);
+	fault_point("answered", batch_statements[batch->kind].name);
 	store_metrics_called(batch->kind, batch->count, loop_now_us(store->loop) - batch->sent_us);
 	loop_defer(&store->task);
 	if (batch->answered_count == batch->count)
@@ -287,6 +289,7 @@ send_batch(Store *store, PgPool *pool, Batch *batch)
 	batch_encode(batch, &store->arguments);
 	was_sent = pg_pool_call(pool, (int) batch->kind, &store->arguments, call_done, batch);
 	assert(was_sent);
+	fault_point("sent", batch_statements[batch->kind].name);
 }
 
 /* Gives the pool's idle connections what waits in the lanes. */

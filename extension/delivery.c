@@ -176,6 +176,8 @@ fail(Delivery *delivery, Entry *entry, bool is_blamed, const char *error)
 	TimestampTz now = GetCurrentTimestamp();
 	FailureNode *node;
 
+	/* Who refuses is there. */
+	delivery->backoff_ms = 0;
 	pg_atomic_fetch_add_u64(&delivery->channel->counters.refused, 1);
 	if (!is_blamed)
 	{

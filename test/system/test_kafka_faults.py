@@ -12,6 +12,8 @@ SETTINGS = {
     "order_service.dlq_topic": "",
 }
 ORDERS = 20
+# After a delivery, or an outage, a topic that is not there may well come back by itself.
+TOPIC_GRACE_SECONDS = 30
 
 
 @pytest.fixture
@@ -104,6 +106,24 @@ def test_a_topic_that_is_lost_for_a_moment_counts_nothing(connect, mock):
     wait_all_sent(connection)
     assert {attempts for _, attempts in counts(connection)} == {0}
     assert set(mock.record_ids(TOPIC, len(expected))) == expected
+
+
+def test_a_topic_that_is_lost_for_good_counts_after_its_grace(connect, mock):
+    connection = connect(**{"order_service.max_attempts": "1"})
+    place(connection, "first")
+    wait_all_sent(connection)
+    created_at = connection.execute("SELECT created_at FROM order_service.outbox").fetchone()[0]
+    mock.set_topic_error(TOPIC, UNKNOWN_TOPIC_OR_PART)
+
+    def is_given_up():
+        # Some are still sent until the producer has noticed.
+        place(connection, f"order-{connection.execute('SELECT clock_timestamp()').fetchone()[0]}")
+        return connection.execute("SELECT failed_at FROM order_service.dlq LIMIT 1").fetchone()
+
+    failed_at = wait_until(is_given_up, 120, "an event given up")[0]
+    assert (failed_at - created_at).total_seconds() >= TOPIC_GRACE_SECONDS
+    # It is no outage any more: who refuses is there.
+    wait_until(lambda: stats(connection)["state"] == "STREAMING", 30, "the state of a Kafka that answers")
 
 
 def test_a_topic_that_appears_too_late_gets_everything_after_requeue_matching(connect, mock):

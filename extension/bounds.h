@@ -139,6 +139,14 @@
 #define RETENTION_PAUSE_FACTOR 4
 
 /*
+ * Ids that it looks at in one step. Under a held snapshot each may stand for a dead row, 0.3 us; so
+ * the stride doubles while steps are shorter than this, and is halved when they are longer.
+ */
+#define RETENTION_STEP_US 3000
+#define RETENTION_STRIDE_MIN 5000
+#define RETENTION_STRIDE_MAX 100000
+
+/*
  * While no row is old it looks again when one becomes so, but not more often and not more rarely
  * than this. Within the retention it goes so often back to rows that it had to leave.
  */

@@ -51,3 +51,9 @@ ids_compose(int64 value)
 						errmsg("ids of order_service are exhausted")));
 	return (timeline << ID_SEQUENCE_BITS) | value;
 }
+
+int64
+ids_timeline(int64 id)
+{
+	return id >> ID_SEQUENCE_BITS;
+}

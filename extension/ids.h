@@ -26,4 +26,7 @@ extern int64 ids_next(Oid sequence);
  */
 extern int64 ids_compose(int64 value);
 
+/* The timeline that an id was taken on, from 0. Between the ids of two there are none. */
+extern int64 ids_timeline(int64 id);
+
 #endif /* IDS_H */

@@ -18,8 +18,8 @@ typedef struct Retention Retention;
 extern Retention *retention_new(Channel *channel, Oid outbox);
 
 /*
- * When a step is due, looks at the next RETENTION_STEP_ROWS rows in a transaction of its own and
- * removes those that are SENT and old enough; all others stay, whatever their state. Below
+ * When a step is due, looks at the next rows, at most RETENTION_STEP_ROWS, in a transaction of its
+ * own and removes those that are SENT and old enough; all others stay, whatever their state. Below
  * |low_water| no row can appear any more. Waits for no lock of a row.
  */
 extern void retention_step(Retention *retention, TimestampTz now, int64 low_water);

@@ -83,6 +83,10 @@ def events(connection):
     return dict(connection.execute("SELECT order_id, status FROM order_service.outbox ORDER BY event_id"))
 
 
+def last_event_id(connection):
+    return connection.execute("SELECT last_value FROM order_service.event_id_seq").fetchone()[0]
+
+
 def set_status(connection, order_id, status):
     connection.execute("UPDATE order_service.outbox SET status = %s WHERE order_id = %s", [status, order_id])
 
@@ -165,6 +169,61 @@ def test_an_event_that_commits_late_is_published_and_goes(system, connection, re
     keys = {str(late)}
     wait_until(lambda: keys <= {record.key for record in read_topic(system.topic)}, 30, "the late one published")
     wait_events(connection, {})
+
+
+def test_without_a_retention_events_go_while_others_come(system, connection, retain):
+    """No row is too young then: one that is not sent yet is passed, and has to be visited again."""
+    retain("0")
+    with Placing(system.server, 10**9, 0.01):
+        begin = last_event_id(connection)
+        wait_until(lambda: last_event_id(connection) > begin + 10 * MANY, 60, "many events")
+        passed = last_event_id(connection)
+        query = "SELECT count(*) FROM order_service.outbox WHERE event_id < %s"
+        wait_until(lambda: connection.execute(query, [passed]).fetchone()[0] == 0, 30, "the ones so far gone")
+    wait_events(connection, {})
+
+
+def test_holes_in_the_ids_are_passed_however_wide_they_are(connection, retain):
+    """By rows of later transactions that rolled back, and between timelines; also downwards, after a restore."""
+    place_one(connection)
+    connection.execute("SELECT setval('order_service.event_id_seq', last_value + 3000000) FROM order_service.event_id_seq")
+    place_one(connection)
+    wait_all_sent(connection)
+    connection.execute(
+        "INSERT INTO order_service.outbox (event_id, previous_event_id, order_id, account_id, created_at, sent_at,"
+        " order_version, event_type, status, payload)"
+        " SELECT (timeline << 44) + 7, 0, timeline, 1, now(), now(), 1, 1, 1, 'x'"
+        " FROM unnest('{2,3,200000}'::bigint[]) timeline"
+    )
+    retain("0")
+    wait_events(connection, {})
+    place_many(connection)
+    wait_events(connection, {})
+
+
+def test_under_a_held_snapshot_the_way_back_is_taken_in_short_steps(system, connection, retain):
+    """Something was left behind, below many dead rows: the publisher must not read them all at once."""
+    failed = place_one(connection)
+    wait_all_sent(connection)
+    set_status(connection, failed, FAILED)
+    with system.server.connect(autocommit=False) as other:
+        other.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        other.execute("SELECT 1")
+        connection.execute(
+            "INSERT INTO order_service.outbox (event_id, previous_event_id, order_id, account_id, created_at,"
+            " sent_at, order_version, event_type, status, payload)"
+            " SELECT nextval('order_service.event_id_seq'), 0, i, 1, now(), now(), 1, 1, 1, 'x'"
+            " FROM generate_series(1, 200000) i"
+        )
+        connection.execute("DELETE FROM order_service.outbox WHERE payload = 'x'")
+        place_many(connection)
+        before = stats(connection)["removed"]
+        retain("0")
+        wait_events(connection, {failed: FAILED})
+        assert stats(connection)["removed"] == before + MANY
+        # Revisited while the dead rows are there: what was left behind goes.
+        set_status(connection, failed, SENT)
+        wait_events(connection, {})
 
 
 def test_a_locked_row_holds_up_neither_the_others_nor_publishing(system, connection, retain):

@@ -196,7 +196,7 @@
 #define ACCOUNT_WAITING_DEFAULT 1024
 #define ACCOUNT_WAITING_MAX 1000000
 
-/* For so long after a failed attempt, calls for debts are paid from the budget of retries. */
+/* For so long after an order's attempt has failed, calls for debts are paid from the budget. */
 #define ACCOUNT_TROUBLE_MS 1000
 
 /*

@@ -57,6 +57,7 @@ struct ChannelCall
 	Http2Stream *stream; /* while it is running */
 	int endpoint;
 	bool is_unprocessed;
+	bool is_lost;
 	bool is_refused_here;
 	Response response;
 };
@@ -160,6 +161,7 @@ tell(ChannelCall *call)
 		.status = response->status,
 		.text = response->text[0] == '\0' ? grpc_status_name(response->status) : response->text,
 		.is_unprocessed = call->is_unprocessed,
+		.is_lost = call->is_lost,
 		.is_refused_here = call->is_refused_here,
 		.endpoint = call->endpoint,
 	};
@@ -239,6 +241,7 @@ on_close(void *context, const Http2End *end)
 	ChannelCall *call = context;
 
 	call->stream = NULL;
+	call->is_lost = end->cause == HTTP2_LOST;
 	response_end(&call->response, end);
 	finish(call, end->is_unprocessed);
 }

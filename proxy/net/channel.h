@@ -32,6 +32,7 @@ typedef struct ChannelResult
 	size_t reply_size;
 	bool is_unprocessed;  /* certainly no server has acted on the call (never sent, REFUSED_STREAM,
 						  * behind a GOAWAY's last stream) */
+	bool is_lost;         /* its connection was lost: says something of one endpoint only */
 	bool is_refused_here; /* because CHANNEL_WAITING_MAX calls wait: no word about the service */
 	int endpoint;         /* which it went to, for ChannelRequest.avoid; -1: none */
 } ChannelResult;

@@ -15,7 +15,9 @@
  *			overall limit at most, since one that is sent with little time left would time out by
  *			our fault, and leave a doubt; a retry never waits. An attempt that nobody processed and
  *			that is repeated at once tells the breaker nothing: its repetition does. So a server
- *			that is restarted, and says so, opens no breaker.
+ *			that is restarted, and says so, opens no breaker. So it is with a lost connection, as
+ *			long as another endpoint takes the call: all that were under way on it fail at the same
+ *			moment, which is one misfortune and not fifty.
  *
  *			A hedge is a second attempt beside one that takes long, at another endpoint. The first
  *			success ends the call, and the other attempt is broken off. Nothing less does: a refusal
@@ -103,17 +105,6 @@ struct Call
 	void *context;
 };
 
-/* Whether and how the attempt may be repeated. An answer of Account's is not asked for again. */
-static AttemptFailure
-failure_of(const ChannelResult *result)
-{
-	if (result->is_unprocessed)
-		return ATTEMPT_UNPROCESSED;
-	if (result->status == GRPC_UNAVAILABLE || result->status == GRPC_DEADLINE_EXCEEDED)
-		return ATTEMPT_RETRYABLE;
-	return ATTEMPT_FINAL;
-}
-
 static void
 finish(Call *call, AccountVerdict verdict, Reason reason, AccountEnd end)
 {
@@ -183,11 +174,11 @@ end_of(const Call *call, AttemptFailure failure)
 			   : ACCOUNT_END_TIME_UP;
 }
 
-/* What the breaker is told of an attempt whose call |goes_on| for free, or through another one. */
+/* What the breaker is told of an attempt whose call |goes_on| without having been lost on it. */
 static AccountSign
 sign_of(const ChannelResult *result, AccountVerdict verdict, bool goes_on)
 {
-	if (result->is_refused_here || (result->is_unprocessed && goes_on))
+	if (result->is_refused_here || ((result->is_unprocessed || result->is_lost) && goes_on))
 		return ACCOUNT_SIGN_NONE;
 	return account_message_is_failure(result, verdict) ? ACCOUNT_SIGN_BAD : ACCOUNT_SIGN_GOOD;
 }
@@ -204,7 +195,7 @@ break_off(Attempt *attempt)
 	channel_cancel(attempt->sent);
 	attempt->sent = NULL;
 	quantile_add(&account->latencies, now_us - attempt->begun_us);
-	account_guard_leave(&account->guard, attempt->pass, ACCOUNT_SIGN_NONE, now_us);
+	account_guard_leave(&account->guard, attempt->pass, ACCOUNT_SIGN_NONE, false, now_us);
 }
 
 static bool
@@ -247,11 +238,11 @@ attempt_ended(void *context, const ChannelResult *result)
 	int64_t elapsed_us = now_us - attempt->begun_us;
 	Reason reason;
 	AccountVerdict verdict = account_message_judge(result, &reason);
-	AttemptFailure failure = failure_of(result);
+	AttemptFailure failure = account_message_failure(result);
 	AccountEnd end = ACCOUNT_END_VALUE;
 	int retries = call->attempts.retries;
 	int64_t delay_us = -1;
-	bool is_free;
+	bool is_repeated;
 
 	fault_point("answered", "account");
 	attempt->sent = NULL;
@@ -262,9 +253,16 @@ attempt_ended(void *context, const ChannelResult *result)
 		end = end_of(call, failure);
 	else if (verdict == ACCOUNT_VERDICT_DOUBTFUL)
 		end = ACCOUNT_END_NOT_RETRYABLE;
-	is_free = delay_us >= 0 && call->attempts.retries == retries;
+	is_repeated = delay_us >= 0 && call->attempts.retries == retries;
+	if (delay_us >= 0 && !is_repeated && result->is_lost &&
+		channel_has_other(account->channel, result->endpoint))
+	{
+		is_repeated = may_retry(account, &end);
+		delay_us = is_repeated ? delay_us : -1;
+	}
 	account_guard_leave(&account->guard, attempt->pass,
-						sign_of(result, verdict, is_free || is_under_way(call)), now_us);
+						sign_of(result, verdict, is_repeated || is_under_way(call)), call->is_debt,
+						now_us);
 	account_metrics_attempt(result->status == GRPC_DEADLINE_EXCEEDED, elapsed_us);
 	if (result->status == GRPC_OK || result->status == GRPC_DEADLINE_EXCEEDED)
 		quantile_add(&account->latencies, elapsed_us);
@@ -278,7 +276,7 @@ attempt_ended(void *context, const ChannelResult *result)
 	}
 	if (is_under_way(call))
 		remember(call, verdict, reason);
-	else if (delay_us < 0 || (!is_free && !may_retry(account, &end)))
+	else if (delay_us < 0 || (!is_repeated && !may_retry(account, &end)))
 		conclude(call, verdict, reason, end);
 	else
 	{
@@ -319,6 +317,8 @@ send_attempt(Attempt *attempt, int64_t now_us)
 	};
 	int64_t delay_us = hedge_delay(account);
 
+	if (call->attempt.begun_us == 0 && !call->is_debt)
+		account_guard_earn(&account->guard, now_us);
 	attempt->begun_us = now_us;
 	attempt->sent = channel_call(account->channel, &request, attempt_ended, attempt);
 	if (!call->is_debt && delay_us >= 0 && delay_us < request.timeout_us &&
@@ -489,9 +489,7 @@ begin(Account *account, const AccountReservation *reservation, bool is_release,
 	account_message_pack(call->method, reservation, &call->message);
 	account->pending++;
 	attempts_begin(&call->attempts, &call->policy, now_us);
-	if (!call->is_debt)
-		account_guard_earn(&account->guard, now_us);
-	else if (!account_guard_pay_debt(&account->guard, now_us))
+	if (call->is_debt && !account_guard_pay_debt(&account->guard, now_us))
 	{
 		metrics_count(&account_metrics.unpaid_debts);
 		rest(call, REST_REFUSED, 0);

@@ -7,7 +7,8 @@
  *
  *			A debt is a call that has been made before, so paying it is a retry in disguise. While
  *			Account is in trouble it makes more debts than ever, and all of them together must not
- *			be what keeps it there; so they share the budget, behind the orders that run.
+ *			be what keeps it there; so they share the budget, behind the orders that run. Trouble is
+ *			what orders meet: one debt that always fails must not hold up all others.
  */
 #include "order/account_guard.h"
 
@@ -101,7 +102,8 @@ account_guard_enter(AccountGuard *guard, int64_t now_us, BreakerPass *pass)
 }
 
 void
-account_guard_leave(AccountGuard *guard, BreakerPass pass, AccountSign sign, int64_t now_us)
+account_guard_leave(AccountGuard *guard, BreakerPass pass, AccountSign sign, bool is_debt,
+					int64_t now_us)
 {
 	bool is_good = sign == ACCOUNT_SIGN_GOOD;
 
@@ -114,7 +116,7 @@ account_guard_leave(AccountGuard *guard, BreakerPass pass, AccountSign sign, int
 		metrics_count(
 			&account_metrics.passages[is_good ? ACCOUNT_PASSAGE_SUCCESS : ACCOUNT_PASSAGE_FAILURE]);
 		breaker_record(&guard->breaker, pass, is_good, now_us);
-		if (!is_good)
+		if (!is_good && !is_debt)
 			guard->failed_us = now_us;
 	}
 	look_at_state(guard, now_us);
@@ -139,8 +141,7 @@ account_guard_pay_debt(AccountGuard *guard, int64_t now_us)
 	configure(guard);
 	if (now_us - guard->failed_us >= ACCOUNT_TROUBLE_MS * CLOCK_MS)
 		return true;
-	return budget_left(&guard->budget, now_us) > BUDGET_FLOOR &&
-		   budget_spend(&guard->budget, now_us);
+	return budget_spend_spare(&guard->budget, now_us);
 }
 
 void

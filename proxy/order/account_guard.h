@@ -20,7 +20,7 @@ typedef struct AccountGuard
 	Breaker breaker;
 	Bulkhead bulkhead;
 	Budget budget;
-	int64_t failed_us;    /* of the last attempt that failed */
+	int64_t failed_us;    /* of the last attempt for an order that failed */
 	BreakerState state;   /* as it was last looked at ... */
 	int64_t state_now_us; /* ... and when */
 } AccountGuard;
@@ -52,19 +52,19 @@ extern bool account_guard_is_calm(AccountGuard *guard, int64_t now_us);
 /* Begins an attempt, if it is admitted. Give it back with account_guard_leave(). */
 extern AccountAdmission account_guard_enter(AccountGuard *guard, int64_t now_us, BreakerPass *pass);
 
-/* The attempt has ended. */
+/* The attempt has ended; |is_debt|: it was a resolver's. */
 extern void account_guard_leave(AccountGuard *guard, BreakerPass pass, AccountSign sign,
-								int64_t now_us);
+								bool is_debt, int64_t now_us);
 
-/* A call begins for an order, with its first attempt. */
+/* A call for an order makes its first attempt. */
 extern void account_guard_earn(AccountGuard *guard, int64_t now_us);
 
 /* Pays for one more attempt of a call; false when there is nothing left. */
 extern bool account_guard_pay(AccountGuard *guard, int64_t now_us);
 
 /*
- * Pays for a call that a resolver wants to make. That costs nothing unless an attempt has failed
- * within the last ACCOUNT_TROUBLE_MS; then it takes from the budget what is above BUDGET_FLOOR.
+ * Pays for a call that a resolver wants to make. That costs nothing unless an order's attempt has
+ * failed within the last ACCOUNT_TROUBLE_MS; then it takes what the budget has to spare.
  */
 extern bool account_guard_pay_debt(AccountGuard *guard, int64_t now_us);
 

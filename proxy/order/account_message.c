@@ -200,3 +200,13 @@ account_message_is_failure(const ChannelResult *result, AccountVerdict verdict)
 			return false;
 	}
 }
+
+AttemptFailure
+account_message_failure(const ChannelResult *result)
+{
+	if (result->is_unprocessed)
+		return ATTEMPT_UNPROCESSED;
+	if (result->status == GRPC_UNAVAILABLE || result->status == GRPC_DEADLINE_EXCEEDED)
+		return ATTEMPT_RETRYABLE;
+	return ATTEMPT_FINAL;
+}

@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "net/channel.h"
 #include "reason.h"
+#include "resilience/attempts.h"
 
 #define ACCOUNT_SERVICE "account.order.v1.AccountOrderService"
 
@@ -65,5 +66,8 @@ extern AccountVerdict account_message_judge(const ChannelResult *result, Reason 
  * decided, and a request that it does not understand, do not.
  */
 extern bool account_message_is_failure(const ChannelResult *result, AccountVerdict verdict);
+
+/* Whether and how the attempt may be repeated. An answer of Account's is not asked for again. */
+extern AttemptFailure account_message_failure(const ChannelResult *result);
 
 #endif /* ACCOUNT_MESSAGE_H */

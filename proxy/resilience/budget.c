@@ -39,14 +39,14 @@ budget_earn(Budget *budget, int64_t now_us)
 	current(budget, now_us)->calls++;
 }
 
-int64_t
-budget_left(const Budget *budget, int64_t now_us)
+/* What the window allows, and what of it has been spent. */
+static void
+sum_up(const Budget *budget, int64_t now_us, int64_t *allowed, int64_t *spent)
 {
 	int64_t number = now_us / BUCKET_US;
 	int64_t calls = 0;
-	int64_t spent = 0;
-	int64_t allowed;
 
+	*spent = 0;
 	for (int i = 0; i < BUDGET_BUCKETS; i++)
 	{
 		const BudgetBucket *bucket = &budget->buckets[i];
@@ -54,11 +54,20 @@ budget_left(const Budget *budget, int64_t now_us)
 		if (bucket->number <= number - BUDGET_BUCKETS || bucket->number > number)
 			continue;
 		calls += bucket->calls;
-		spent += bucket->spent;
+		*spent += bucket->spent;
 	}
-	allowed = calls * budget->percent / 100;
-	if (allowed < BUDGET_FLOOR)
-		allowed = budget->percent > 0 ? BUDGET_FLOOR : 0;
+	*allowed = calls * budget->percent / 100;
+	if (*allowed < BUDGET_FLOOR)
+		*allowed = budget->percent > 0 ? BUDGET_FLOOR : 0;
+}
+
+int64_t
+budget_left(const Budget *budget, int64_t now_us)
+{
+	int64_t allowed;
+	int64_t spent;
+
+	sum_up(budget, now_us, &allowed, &spent);
 	return allowed > spent ? allowed - spent : 0;
 }
 
@@ -66,6 +75,21 @@ bool
 budget_spend(Budget *budget, int64_t now_us)
 {
 	if (budget_left(budget, now_us) == 0)
+		return false;
+	current(budget, now_us)->spent++;
+	return true;
+}
+
+bool
+budget_spend_spare(Budget *budget, int64_t now_us)
+{
+	int64_t allowed;
+	int64_t spent;
+	int64_t kept;
+
+	sum_up(budget, now_us, &allowed, &spent);
+	kept = allowed / 2 > BUDGET_FLOOR ? allowed / 2 : BUDGET_FLOOR;
+	if (allowed - spent <= kept)
 		return false;
 	current(budget, now_us)->spent++;
 	return true;

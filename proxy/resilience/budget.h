@@ -39,6 +39,12 @@ extern void budget_earn(Budget *budget, int64_t now_us);
  */
 extern bool budget_spend(Budget *budget, int64_t now_us);
 
+/*
+ * The same for what is less urgent: it leaves half of what the window allows, and BUDGET_FLOOR at
+ * least, to others.
+ */
+extern bool budget_spend_spare(Budget *budget, int64_t now_us);
+
 /* Attempts that could be paid for at this moment. */
 extern int64_t budget_left(const Budget *budget, int64_t now_us);
 

@@ -42,6 +42,7 @@ static int sent_count;
 /* Calls that have ended. */
 static AccountResult ended[CALLS_MAX];
 static int ended_count;
+static bool has_other; /* endpoint */
 
 ChannelCall *
 channel_call(Channel *channel, const ChannelRequest *request, ChannelCallback callback,
@@ -75,8 +76,8 @@ bool
 channel_has_other(const Channel *channel, int avoid)
 {
 	(void) channel;
-	(void) avoid;
-	return false;
+	assert_int_equal(avoid, 0);
+	return has_other;
 }
 
 static void
@@ -168,6 +169,7 @@ set_up(void **state)
 	account = account_new(loop, NULL, &config);
 	sent_count = 0;
 	ended_count = 0;
+	has_other = false;
 	return 0;
 }
 
@@ -303,6 +305,39 @@ an_attempt_that_is_repeated_for_free_tells_the_breaker_nothing(void **state)
 }
 
 static void
+a_lost_connection_tells_nothing_while_another_endpoint_takes_the_call(void **state)
+{
+	ChannelResult lost = {.status = GRPC_UNAVAILABLE, .text = "", .is_lost = true};
+
+	(void) state;
+	config.retries_max = 1;
+	has_other = true;
+	reserve(false);
+	sent[0].callback(sent[0].context, &lost);
+	assert_int_equal(account_measure(account).breaker_results, 0);
+	wait_for(&sent_count, 2);
+	sent[1].callback(sent[1].context, &lost);
+	assert_int_equal(account_measure(account).breaker_failures, 1);
+	assert_int_equal(ended_count, 1);
+
+	/* Without another one, and without a retry, it counts. */
+	has_other = false;
+	reserve(false);
+	sent[2].callback(sent[2].context, &lost);
+	assert_int_equal(account_measure(account).breaker_failures, 2);
+	wait_for(&sent_count, 4);
+	answer(3, GRPC_OK);
+	has_other = true;
+	config.retry_budget_percent = 0;
+	reserve(false);
+	sent[4].callback(sent[4].context, &lost);
+	assert_int_equal(account_measure(account).breaker_failures, 3);
+	assert_int_equal(ended_count, 3);
+	assert_int_equal(sent_count, 5);
+	assert_int_equal(account_metrics.unpaid_retries.value, 1);
+}
+
+static void
 a_refusal_of_our_own_channel_tells_the_breaker_nothing(void **state)
 {
 	ChannelResult refused = {
@@ -421,7 +456,16 @@ debts_are_paid_freely_in_calm_and_from_the_budget_in_trouble(void **state)
 	for (int i = 100; i < 120; i++)
 		answer(i, GRPC_OK);
 
-	/* 101 orders have earned 10 repetitions, and the floor is left to orders. */
+	/* A debt that fails is its own trouble. */
+	reserve(true);
+	answer(120, GRPC_INTERNAL);
+	for (int i = 0; i < 20; i++)
+		reserve(true);
+	assert_int_equal(sent_count, 141);
+	for (int i = 121; i < 141; i++)
+		answer(i, GRPC_OK);
+
+	/* 101 orders have earned 10 repetitions, and half of them are left to orders. */
 	calls(1, GRPC_INTERNAL);
 	before = sent_count;
 	for (int i = 0; i < 20; i++)
@@ -429,8 +473,8 @@ debts_are_paid_freely_in_calm_and_from_the_budget_in_trouble(void **state)
 	for (int i = before; i < sent_count; i++)
 		answer(i, GRPC_OK);
 	wait_for(&ended_count, before + 20);
-	assert_int_equal(sent_count, before + 10 - BUDGET_FLOOR);
-	assert_int_equal(account_metrics.unpaid_debts.value, 20 - (10 - BUDGET_FLOOR));
+	assert_int_equal(sent_count, before + 5);
+	assert_int_equal(account_metrics.unpaid_debts.value, 20 - 5);
 }
 
 static void
@@ -467,6 +511,7 @@ main(void)
 		TEST(after_its_rest_one_order_tries_and_all_others_are_refused),
 		TEST(a_reset_closes_it_at_once),
 		TEST(an_attempt_that_is_repeated_for_free_tells_the_breaker_nothing),
+		TEST(a_lost_connection_tells_nothing_while_another_endpoint_takes_the_call),
 		TEST(a_refusal_of_our_own_channel_tells_the_breaker_nothing),
 		TEST(so_many_are_under_way_others_wait_in_line_and_more_are_refused),
 		TEST(a_place_that_does_not_come_in_time_is_a_refusal_and_no_failure),

@@ -114,6 +114,35 @@ what_lies_ahead_of_the_clock_does_not_count(void **state)
 	assert_int_equal(budget_left(&budget, BEGIN), BUDGET_FLOOR);
 }
 
+static void
+what_is_less_urgent_leaves_half_and_the_floor_to_others(void **state)
+{
+	static const struct
+	{
+		int percent;
+		int calls;
+		int spared;
+	} rows[] = {{10, 1000, 50}, {10, 70, 4}, {10, 50, 2}, {10, 30, 0}, {10, 0, 0}, {0, 1000, 0}};
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+	{
+		int count = 0;
+
+		budget_init(&budget, rows[i].percent);
+		earn(rows[i].calls, BEGIN);
+		while (budget_spend_spare(&budget, BEGIN))
+			count++;
+		assert_int_equal(count, rows[i].spared);
+	}
+	budget_init(&budget, 10);
+	earn(1000, BEGIN);
+	for (int i = 0; i < 60; i++)
+		assert_true(budget_spend(&budget, BEGIN));
+	assert_false(budget_spend_spare(&budget, BEGIN));
+	assert_int_equal(spend_all(BEGIN), 40);
+}
+
 int
 main(void)
 {
@@ -124,6 +153,7 @@ main(void)
 		cmocka_unit_test(calls_count_until_they_have_left_the_window),
 		cmocka_unit_test(over_many_windows_the_share_is_kept),
 		cmocka_unit_test(a_clock_that_jumps_ahead_leaves_nothing_that_counts),
+		cmocka_unit_test(what_is_less_urgent_leaves_half_and_the_floor_to_others),
 		cmocka_unit_test(what_lies_ahead_of_the_clock_does_not_count),
 	};
 

@@ -154,6 +154,35 @@ much_is_written_in_parts_that_follow_each_other(void **state)
 	assert_memory_equal(received, large, sizeof(large));
 }
 
+/* The peer wants new keys while it takes nothing: its data can be read, and ours goes on later. */
+static void
+keys_are_renewed_while_nothing_can_be_written(void **state)
+{
+	static uint8_t data[2 * TLS_STREAM_RECORD_SIZE];
+	size_t sent = 0;
+	size_t taken = 0;
+	size_t size;
+
+	(void) state;
+	connect_both();
+	while ((size = write_large(sent)) > 0)
+		sent += size;
+	assert_true(sent < sizeof(large));
+	assert_int_equal(SSL_key_update(server, SSL_KEY_UPDATE_REQUESTED), 1);
+	assert_int_equal(SSL_write_ex(server, "one", 3, &size), 1);
+	assert_int_equal(tls_stream_read(stream, data, sizeof(data)), 3);
+	while (taken < sizeof(large))
+	{
+		while ((size = write_large(sent)) > 0)
+			sent += size;
+		while (SSL_read_ex(server, data, sizeof(data), &size) == 1)
+			taken += size;
+	}
+	assert_int_equal(taken, sizeof(large));
+	assert_int_equal(SSL_write_ex(server, "two", 3, &size), 1);
+	assert_int_equal(tls_stream_read(stream, data, sizeof(data)), 3);
+}
+
 static void
 everything_of_a_record_is_read_at_once(void **state)
 {
@@ -252,6 +281,7 @@ main(void)
 		TEST(what_is_no_tls_is_called_so),
 		TEST(a_server_that_vanishes_ends_the_handshake),
 		TEST(much_is_written_in_parts_that_follow_each_other),
+		TEST(keys_are_renewed_while_nothing_can_be_written),
 		TEST(everything_of_a_record_is_read_at_once),
 		TEST(keys_are_renewed_on_request_and_renegotiation_is_refused),
 		TEST(the_end_is_told_and_heard_with_or_without_a_word),

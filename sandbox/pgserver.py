@@ -109,6 +109,7 @@ class Postgres(Server):
     preload: load the extension at server start (its worker and shared memory exist only then).
     brokers: the Kafka address the publisher is told, empty for none.
     settings: configuration parameters that replace or add to the defaults.
+    variables: what its environment has besides the usual.
     """
 
     # SIGQUIT is PostgreSQL's immediate shutdown: as sure as SIGKILL, but the shared memory segment is removed.
@@ -121,6 +122,7 @@ class Postgres(Server):
         self.preload = preload
         self.brokers = brokers
         self.settings = dict(settings or {})
+        self.variables = {}
         self._socket_directory = None
 
     @property
@@ -154,7 +156,7 @@ class Postgres(Server):
             self._write_settings()
             log_start = len(self.log_text())
             binary = private(pg_config("bindir")) / "postgres"
-            self._spawn([str(binary), "-D", str(self.data)], server_environment())
+            self._spawn([str(binary), "-D", str(self.data)], server_environment(**self.variables))
             try:
                 self._wait_ready(self._is_ready, "PostgreSQL")
                 break

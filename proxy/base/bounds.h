@@ -169,6 +169,9 @@
 #define SETTLE_MS_MIN 1000
 #define SETTLE_LATE_MS_MAX 30000
 
+/* What a server without room was asked to settle is asked again after this. */
+#define STORE_REST_MS 200
+
 /* The Account call (SPEC 3). */
 #define ACCOUNT_ATTEMPT_MS_DEFAULT 50
 #define ACCOUNT_OVERALL_MS_DEFAULT 90

@@ -26,6 +26,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bounds.h"
+#include "base/clock.h"
 #include "base/fault_point.h"
 #include "base/log.h"
 #include "net/pg_pool.h"
@@ -41,6 +43,8 @@ struct Store
 	Backlog backlog;
 	struct BatchList running;
 	struct StoreItemList refused; /* to be told so at the end of the turn */
+	struct StoreItemList resting; /* settlements that the server had no room for */
+	LoopEvent rest_over;
 	int pending_count;
 	PgArguments arguments; /* of the call that is being sent */
 	LoopTask task;
@@ -136,6 +140,29 @@ retry(Store *store, Batch *batch, bool is_lost)
 	backlog_return(&store->backlog, batch);
 }
 
+/*
+ * The server had no room. Orders that wait to be settled will be submitted again whatever we say,
+ * so they are kept for a while: asked at once, a full server would be busy with nothing else.
+ */
+static void
+rest(Store *store, Batch *batch)
+{
+	int64_t over_us = loop_now_us(store->loop) + STORE_REST_MS * CLOCK_MS;
+
+	for (int i = batch->answered_count; i < batch->count; i++)
+	{
+		StoreItem *item = batch->items[i];
+
+		if (item->deadline_us <= over_us)
+			answer_reason(store, item, REASON_DATABASE_UNAVAILABLE, NULL);
+		else
+			TAILQ_INSERT_TAIL(&store->resting, item, link);
+	}
+	batch_free(batch);
+	if (!loop_event_is_added(&store->rest_over))
+		loop_event_add(&store->rest_over, STORE_REST_MS * CLOCK_MS);
+}
+
 static bool
 is_one_of(const char *sqlstate, const char *one, const char *other)
 {
@@ -172,6 +199,8 @@ fail(Store *store, Batch *batch, const PgReply *reply)
 		store_metrics_split(batch->kind);
 		backlog_split(&store->backlog, batch);
 	}
+	else if (is_full && batch->kind == STORE_SETTLE)
+		rest(store, batch);
 	/* Canceled by the server's limits, or by hand. */
 	else if (is_full || is_one_of(reply->sqlstate, "57014", "55P03"))
 		answer_all(store, batch, REASON_DATABASE_UNAVAILABLE, NULL);
@@ -258,6 +287,29 @@ expire(Store *store)
 	if (backlog_next_deadline(&store->backlog) < due_us)
 		due_us = backlog_next_deadline(&store->backlog);
 	set_timer(store, due_us);
+}
+
+static void
+await(Store *store, StoreItem *item)
+{
+	backlog_add(&store->backlog, item);
+	if (item->deadline_us < store->due_us)
+		set_timer(store, item->deadline_us);
+}
+
+static void
+end_rest(void *context, short what)
+{
+	Store *store = context;
+	StoreItem *item;
+
+	(void) what;
+	while ((item = TAILQ_FIRST(&store->resting)) != NULL)
+	{
+		TAILQ_REMOVE(&store->resting, item, link);
+		await(store, item);
+	}
+	loop_defer(&store->task);
 }
 
 static void
@@ -367,8 +419,10 @@ store_new(Loop *loop, Dns *dns, const Config *config)
 	backlog_init(&store->backlog);
 	TAILQ_INIT(&store->running);
 	TAILQ_INIT(&store->refused);
+	TAILQ_INIT(&store->resting);
 	loop_task_init(&store->task, loop, run, store);
 	loop_event_init(&store->timer, loop, -1, 0, expire_in_time, store);
+	loop_event_init(&store->rest_over, loop, -1, 0, end_rest, store);
 	store->due_us = INT64_MAX;
 	store_metrics_init();
 
@@ -399,6 +453,7 @@ store_free(Store *store)
 		bytes_free(&store->arguments.values[i]);
 	loop_task_cancel(&store->task);
 	loop_event_remove(&store->timer);
+	loop_event_remove(&store->rest_over);
 	free(store);
 }
 
@@ -415,9 +470,7 @@ store_submit(Store *store, StoreItem *item)
 		TAILQ_INSERT_TAIL(&store->refused, item, link);
 		return;
 	}
-	backlog_add(&store->backlog, item);
-	if (item->deadline_us < store->due_us)
-		set_timer(store, item->deadline_us);
+	await(store, item);
 }
 
 int

@@ -72,6 +72,15 @@ WRONG = {
         ["210", "200"],
     ),
     "an attempt longer than all": ("[account]\nattempt_timeout = 91ms\n", 2, ["attempt_timeout", "overall_timeout"]),
+    "a breaker that opens for nothing": (
+        "[account]\nbreaker_failures_percent = 0\n",
+        2,
+        ["breaker_failures_percent", "1", "100"],
+    ),
+    "a window beyond its memory": ("[account]\nbreaker_window = 16385\n", 2, ["breaker_window", "16384"]),
+    "no place for a call": ("[account]\ncalls_max = 0\n", 2, ["calls_max", "1", "65536"]),
+    "no time for a hedge": ("[account]\nhedge = maybe\n", 2, ["hedge", "off, auto", "1 ms", "ms"]),
+    "a hedge too soon": ("[account]\nhedge = 10us\n", 2, ["hedge", "10us", "1 ms"]),
     "an empty connection string": ("[database]\nwriter =\n", 2, ["writer"]),
 }
 

@@ -5,6 +5,10 @@
  * DESIGN	A table of its own, because debts are few and orders many: looking for one among the
  *			orders would need an index on a column that changes, and cost every order its HOT
  *			update.
+ *
+ *			A clock that is set back would leave leases and pauses longer by as much. So a row says
+ *			when it was written; one that was written in the future (by more than what a claim may
+ *			have waited since it looked at the clock) is due.
  */
 #include "postgres.h"
 
@@ -23,9 +27,10 @@ static RowStatement add_statement = {
 };
 
 static Statement lease_statement = {
-	.sql = "UPDATE order_service.hold_debt d SET attempts = d.attempts + 1,"
+	.sql = "UPDATE order_service.hold_debt d SET attempts = d.attempts + 1, set_at = $3,"
 		   " due_at = $3 + pg_catalog.make_interval(secs => $2)"
 		   " FROM (SELECT order_id FROM order_service.hold_debt WHERE due_at <= $3"
+		   " OR set_at > $3 + interval '1 s'"
 		   " ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED) AS due"
 		   " WHERE d.order_id = due.order_id RETURNING d.order_id, d.attempts",
 	.parameter_count = 3,
@@ -33,8 +38,8 @@ static Statement lease_statement = {
 };
 
 static Statement postpone_statement = {
-	.sql = "UPDATE order_service.hold_debt"
-		   " SET due_at = pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => $2)"
+	.sql = "UPDATE order_service.hold_debt SET set_at = pg_catalog.clock_timestamp(),"
+		   " due_at = pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => $2)"
 		   " WHERE order_id = $1",
 	.parameter_count = 2,
 	.parameter_types = {INT8OID, FLOAT8OID},

@@ -185,7 +185,8 @@ COMMENT ON COLUMN order_service.execution.execution_type IS
 CREATE TABLE order_service.hold_debt (
     order_id bigint PRIMARY KEY,
     due_at timestamptz NOT NULL,
-    attempts integer NOT NULL DEFAULT 0
+    attempts integer NOT NULL DEFAULT 0,
+    set_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX hold_debt_due ON order_service.hold_debt (due_at);
 COMMENT ON INDEX order_service.hold_debt_due IS 'The debts that are due, oldest first';
@@ -194,6 +195,8 @@ COMMENT ON TABLE order_service.hold_debt IS
 COMMENT ON COLUMN order_service.hold_debt.order_id IS 'The order';
 COMMENT ON COLUMN order_service.hold_debt.due_at IS 'When to try next; a claim moves it to the end of the lease';
 COMMENT ON COLUMN order_service.hold_debt.attempts IS 'How often it was claimed';
+COMMENT ON COLUMN order_service.hold_debt.set_at IS
+    'When due_at was set; if that is yet to come, the clock was set back, and the debt is due';
 
 CREATE TABLE order_service.session (
     session_hash bytea PRIMARY KEY CHECK (octet_length(session_hash) = 32),

@@ -6,6 +6,9 @@
  *			twice, or after a resolver gave its order up, learns what was decided and changes
  *			nothing.
  *
+ *			An order from a future that is further away than its time limit was received before the
+ *			clock was set back, and is abandoned as well: nobody can know how old it is.
+ *
  *			Abandoned orders are found by id, from a watermark below which none is RECEIVED. An id
  *			below the highest one seen may still be committed by a transaction that runs; so the
  *			highest is first kept as a candidate and becomes the watermark when all transactions of
@@ -25,7 +28,9 @@ static Statement stale_statement = {
 	.sql = "SELECT order_id FROM order_service.orders"
 		   " WHERE order_id >= (SELECT value FROM order_service.watermark WHERE name = 'orders')"
 		   " AND status = 0"
-		   " AND created_at < pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => $1)"
+		   " AND created_at NOT BETWEEN pg_catalog.clock_timestamp()"
+		   " - pg_catalog.make_interval(secs => $1)"
+		   " AND pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => $1)"
 		   " ORDER BY order_id LIMIT $2 FOR UPDATE SKIP LOCKED",
 	.parameter_count = 2,
 	.parameter_types = {FLOAT8OID, INT4OID},

@@ -47,7 +47,7 @@ SELECT columns_are('order_service', 'dlq', ARRAY['event_id', 'order_id', 'order_
     'attempts', 'error', 'created_at', 'age', 'failed_at', 'failed_age', 'waiting'], 'dlq has these columns');
 SELECT columns_are('order_service', 'execution', ARRAY['execution_id', 'order_id', 'last_quantity', 'last_price',
     'created_at', 'execution_type'], 'execution has these columns');
-SELECT columns_are('order_service', 'hold_debt', ARRAY['order_id', 'due_at', 'attempts'],
+SELECT columns_are('order_service', 'hold_debt', ARRAY['order_id', 'due_at', 'attempts', 'set_at'],
     'hold_debt has these columns');
 SELECT columns_are('order_service', 'session', ARRAY['session_hash', 'account_id', 'expires_at'],
     'session has these columns');

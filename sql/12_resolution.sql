@@ -2,7 +2,7 @@
 -- claim_unsettled() and record_hold(): orders that were left behind, and holds whose fate is open.
 BEGIN;
 \i sql/setup/fixture.sql
-SELECT plan(74);
+SELECT plan(79);
 -- Ages are set by moving created_at and due_at, so that no test depends on the pace of the machine.
 SET LOCAL order_service.received_timeout = '1h';
 
@@ -44,6 +44,22 @@ SELECT ok((SELECT due_at > clock_timestamp() + interval '59 min' FROM order_serv
 SELECT is((SELECT count(*) FROM order_service.claim_unsettled(10, '1 month')), 0::bigint, 'and is kept');
 DELETE FROM order_service.hold_debt;
 UPDATE order_service.orders SET hold = 0 WHERE order_id = :stale;
+
+-- A clock that was set back: to the claim, what was written before is in the future.
+SELECT received_order(7, 'of the future') AS future, received_order(7, 'of today') AS today \gset
+UPDATE order_service.orders SET created_at = clock_timestamp() + interval '61 min' WHERE order_id = :future;
+UPDATE order_service.orders SET created_at = clock_timestamp() + interval '59 min' WHERE order_id = :today;
+SELECT is((SELECT array_agg(order_id) FROM order_service.claim_unsettled(10, '1 h')), ARRAY[:future::bigint],
+    'an order that is further in the future than its time limit is given up');
+SELECT is(state(:today), 'RECEIVED 0/100, hold NONE, version 0, code 0', 'one that is nearer is left alone');
+SELECT is((SELECT count(*) FROM order_service.claim_unsettled()), 0::bigint, 'its debt is leased');
+UPDATE order_service.hold_debt SET due_at = due_at + interval '10 min', set_at = set_at + interval '10 min';
+SELECT is((SELECT array_agg((order_id, attempts)::text) FROM order_service.claim_unsettled()),
+    ARRAY[format('(%s,2)', :future)], 'a lease given before the clock was set back has ended');
+DELETE FROM order_service.hold_debt;
+UPDATE order_service.orders SET hold = 0 WHERE order_id = :future;
+SELECT is((SELECT code FROM order_service.settle_orders(ARRAY[:today], '{0}', '{1}')), 200::smallint,
+    'the other one is settled as usual');
 
 -- Five debts, the youngest order's oldest.
 CREATE TABLE debts AS SELECT n, received_order(8, 'debt ' || n) AS order_id FROM generate_series(1, 5) n;

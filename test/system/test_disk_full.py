@@ -4,17 +4,14 @@ Shows 7 of the issue on crashes and unknown outcomes. A file system of one's own
 may not have; so the server runs with a library that lets no file grow (peers/disk_full.c).
 """
 
-import subprocess
-from pathlib import Path
-
 import ledger
+import preloaded
 import pytest
 from bulk import Bench, open_accounts
 from prober import Prober
 from soak import sized
 from stack import wait_until
 
-SOURCE = Path(__file__).resolve().parent / "peers" / "disk_full.c"
 ROUNDS = sized(2, 10)
 RATE = 200
 CONNECTIONS = 4
@@ -30,11 +27,7 @@ UNSETTLED = "SELECT count(*) FROM order_service.orders WHERE status = 0 OR hold 
 @pytest.fixture(scope="module")
 def library(scratch):
     """The library that a full disk is made of."""
-    target = scratch / "disk_full.so"
-    command = ["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared"]
-    subprocess.run([*command, "-o", str(target), str(SOURCE)], check=True)
-    target.chmod(0o755)
-    return target
+    return preloaded.build("disk_full", scratch)
 
 
 @pytest.mark.soak

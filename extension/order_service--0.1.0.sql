@@ -580,11 +580,11 @@ CREATE FUNCTION order_service.publisher_stats(
     OUT from_ring bigint, OUT from_table bigint, OUT sent bigint, OUT refused bigint, OUT failed bigint,
     OUT dlq bigint, OUT dlq_refused bigint, OUT parked bigint, OUT catch_ups bigint, OUT outages bigint,
     OUT fatal_errors bigint, OUT removed bigint, OUT last_error text,
-    OUT latency_p50_ms double precision, OUT latency_p99_ms double precision)
+    OUT latency_p50_ms double precision, OUT latency_p99_ms double precision, OUT latency_buckets bigint[])
     RETURNS SETOF record
     LANGUAGE C VOLATILE ROWS 1 AS 'MODULE_PATHNAME', 'stats_publisher';
 COMMENT ON FUNCTION order_service.publisher_stats() IS
-    'The publisher of each database in order_service.databases, since the server started; no row when not preloaded';
+    'The publisher of each database in order_service.databases, since the server started; no row when not preloaded. latency_buckets[i] counts the events that took less than 2^i microseconds from their commit to the acknowledgement, and not less than half of that; the quantiles are upper bounds from it';
 
 CREATE VIEW order_service.stats AS SELECT * FROM order_service.publisher_stats();
 COMMENT ON VIEW order_service.stats IS 'State and counters of the publishers of this cluster';

@@ -7,16 +7,18 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/tuplestore.h"
 
 #include "shared.h"
+#include "statement.h"
 
 PG_FUNCTION_INFO_V1(stats_publisher);
 
-#define STATS_COLUMNS 25
+#define STATS_COLUMNS 26
 
 static const char *
 state_name(uint32 state)
@@ -57,6 +59,16 @@ latency_quantile(PublisherCounters *counters, double quantile, double *latency_m
 		}
 	}
 	return false;
+}
+
+static Datum
+latency_buckets(PublisherCounters *counters)
+{
+	Datum samples[SHARED_LATENCY_BUCKETS];
+
+	for (int i = 0; i < SHARED_LATENCY_BUCKETS; i++)
+		samples[i] = Int64GetDatum((int64) pg_atomic_read_u64(&counters->latency[i]));
+	return statement_array(samples, SHARED_LATENCY_BUCKETS, INT8OID);
 }
 
 static Datum
@@ -106,6 +118,7 @@ put_channel(ReturnSetInfo *result, Channel *channel)
 	values[i++] = Float8GetDatum(latency_ms);
 	is_null[i] = !latency_quantile(counters, 0.99, &latency_ms);
 	values[i++] = Float8GetDatum(latency_ms);
+	values[i++] = latency_buckets(counters);
 	Assert(i == STATS_COLUMNS);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, is_null);
 }

@@ -64,7 +64,8 @@ SELECT columns_are('order_service', 'outbox_lag', ARRAY['ready', 'oldest', 'olde
 SELECT columns_are('order_service', 'stats', ARRAY['database', 'pid', 'state', 'ring_size', 'ring_used',
     'ring_overflows', 'in_flight', 'waiting', 'gaps', 'low_water', 'from_ring', 'from_table', 'sent', 'refused',
     'failed', 'dlq', 'dlq_refused', 'parked', 'catch_ups', 'outages', 'fatal_errors', 'removed', 'last_error',
-    'latency_p50_ms', 'latency_p99_ms'], 'stats has these columns');
+    'latency_p50_ms', 'latency_p99_ms',
+    'latency_buckets'], 'stats has these columns');
 SELECT indexes_are('order_service', 'orders', ARRAY['orders_pkey', 'orders_account'],
     'orders has no index on a column that changes');
 SELECT indexes_are('order_service', 'outbox', ARRAY['outbox_pkey'],

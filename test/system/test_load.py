@@ -44,6 +44,7 @@ def check(server, load, records):
     assert orders == keys
     assert len(first) == events
     assert repeated == 0
+    assert sum(figures["latency_buckets"]) == figures["from_ring"]
     return figures, orders
 
 

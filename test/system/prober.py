@@ -32,6 +32,10 @@ class Prober(threading.Thread):
                     self.longest = max(self.longest, time.monotonic() - accepted)
                     accepted = time.monotonic()
 
+    def refusal_count(self):
+        """How many answers so far were not 200."""
+        return sum(code != 200 for _, code, _ in list(self.answers.values()))
+
     def stop(self):
         self._stopping.set()
         self.join()

@@ -12,7 +12,7 @@ from prober import Prober
 from soak import sized
 from stack import wait_until
 
-ROUNDS = sized(2, 10)
+ROUNDS = sized(1, 10)
 RATE = 200
 CONNECTIONS = 4
 REFUSALS = 50

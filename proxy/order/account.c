@@ -478,6 +478,7 @@ begin(Account *account, const AccountReservation *reservation, bool is_release,
 	call->last_endpoint = -1;
 	call->policy = (AttemptPolicy){.attempt_us = config->attempt_timeout_us,
 								   .overall_us = config->overall_timeout_us,
+								   .waited_us = reservation->waited_us,
 								   .retry_delay_us = config->retry_delay_us,
 								   .retries_max = call->is_debt ? 0 : config->retries_max};
 	snprintf(call->correlation_id, sizeof(call->correlation_id), "%016" PRIx64,

@@ -37,6 +37,7 @@ typedef struct AccountReservation
 	const char *currency; /* cash */
 	const char *symbol;   /* position */
 	int64_t amount;       /* micro-units of cash, or units of a position */
+	int64_t waited_us;    /* since the client's request came in; counts towards the overall limit */
 } AccountReservation;
 
 /* What an answer says about the hold. */

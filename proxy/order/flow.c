@@ -12,9 +12,8 @@
  *			only once the order is recorded as RECEIVED, and the client hears of an order only once
  *			it is settled. Whoever comes next can then finish or undo it.
  *
- * LIMITS	A request is answered within request_timeout. Settling goes on without the client for at
- *			most SETTLE_LATE_MS_MAX: an order that is reserved should be accepted rather than given
- *			up.
+ * LIMITS	A request is answered within request_timeout. Settling goes on without the client, for
+ *			SETTLE_LATE_MS_MAX: what is reserved should be accepted rather than given up.
  *
  * FAILURE	If the process dies: before receive, nothing is recorded and the key is unused; between
  *			receive and settle, the order stays RECEIVED and a resolver rejects it and pays for its
@@ -58,6 +57,7 @@ struct Call
 	uint64_t correlation_id;
 	FlowCallback callback; /* NULL: the client has been answered */
 	void *context;
+	int64_t begun_us;
 	int64_t deadline_us;
 	int64_t settle_until_us;
 	const ProtobufCMessage *message;
@@ -222,6 +222,7 @@ received(void *context, const StoreResult *result)
 		.currency = result->currency,
 		.symbol = call->item.symbol,
 		.amount = result->reserve_amount,
+		.waited_us = loop_now_us(call->flow->loop) - call->begun_us,
 	};
 
 	if (result->reserve_id != NULL)
@@ -502,7 +503,8 @@ new_call(Flow *flow, const FlowRequest *request)
 	call->service = request->service;
 	call->method = request->method;
 	call->correlation_id = request->correlation_id;
-	call->deadline_us = loop_now_us(flow->loop) + flow->config->request_timeout_us;
+	call->begun_us = loop_now_us(flow->loop);
+	call->deadline_us = call->begun_us + flow->config->request_timeout_us;
 	session_hold(call->session);
 	flow->pending++;
 	return call;

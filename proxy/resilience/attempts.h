@@ -15,6 +15,7 @@ typedef struct AttemptPolicy
 {
 	int64_t attempt_us;     /* limit of one attempt, > 0 */
 	int64_t overall_us;     /* limit of the call with all its attempts and pauses, >= attempt_us */
+	int64_t waited_us;      /* spent on the call before; part of overall_us, but for one attempt */
 	int64_t retry_delay_us; /* pause before a retry, >= 0 */
 	int retries_max;        /* >= 0 */
 } AttemptPolicy;

@@ -33,6 +33,25 @@ the_first_attempt_has_its_own_limit_and_the_second_what_is_left(void **state)
 }
 
 static void
+what_the_client_waited_before_counts_but_for_one_attempt(void **state)
+{
+	AttemptPolicy waited = policy;
+	Attempts attempts;
+
+	(void) state;
+	waited.waited_us = 5 * MS;
+	attempts_begin(&attempts, &waited, BEGIN);
+	assert_int_equal(attempts_limit(&attempts, BEGIN), 50 * MS);
+	assert_int_equal(attempts_next(&attempts, ATTEMPT_RETRYABLE, BEGIN + 50 * MS), 10 * MS);
+	assert_int_equal(attempts_limit(&attempts, BEGIN + 60 * MS), 25 * MS);
+
+	waited.waited_us = 5000 * MS;
+	attempts_begin(&attempts, &waited, BEGIN);
+	assert_int_equal(attempts_limit(&attempts, BEGIN), 50 * MS);
+	assert_int_equal(attempts_next(&attempts, ATTEMPT_RETRYABLE, BEGIN + 50 * MS), -1);
+}
+
+static void
 there_is_one_retry_even_when_time_is_left(void **state)
 {
 	Attempts attempts;
@@ -129,6 +148,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_first_attempt_has_its_own_limit_and_the_second_what_is_left),
+		cmocka_unit_test(what_the_client_waited_before_counts_but_for_one_attempt),
 		cmocka_unit_test(there_is_one_retry_even_when_time_is_left),
 		cmocka_unit_test(a_final_failure_is_not_repeated),
 		cmocka_unit_test(an_unprocessed_attempt_is_repeated_at_once_and_free_but_only_once),

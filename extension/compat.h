@@ -35,6 +35,15 @@
 #endif
 #define compat_proc_latch(number) (&ProcGlobal->allProcs[(number)].procLatch)
 
+/* 16 wants to know which tables are written, where there are several. */
+#if PG_VERSION_NUM >= 160000
+#define compat_begin_recheck(recheck, executor) \
+	EvalPlanQualInit((recheck), (executor), NULL, NIL, -1, NIL)
+#else
+#define compat_begin_recheck(recheck, executor) \
+	EvalPlanQualInit((recheck), (executor), NULL, NIL, -1)
+#endif
+
 /* 16 knows indexes that hold summaries only (BRIN), and what an update means for them. */
 #if PG_VERSION_NUM >= 160000
 typedef TU_UpdateIndexes CompatUpdateIndexes;

@@ -443,7 +443,7 @@ update_with_triggers(HotTable *table)
 {
 	EPQState recheck;
 
-	EvalPlanQualInit(&recheck, table->executor, NULL, NIL, -1);
+	compat_begin_recheck(&recheck, table->executor);
 	ExecSimpleRelationUpdate(table->target, table->executor, &recheck, table->found,
 							 table->changed);
 	EvalPlanQualEnd(&recheck);

@@ -72,7 +72,7 @@ typedef struct AccountState
 	int breaker_results;     /* in its window ... */
 	int breaker_failures;    /* ... and those of them that are failures */
 	uint64_t breaker_opened; /* times it opened */
-	int64_t retry_budget;    /* attempts that could be paid for now */
+	int64_t retry_budget;    /* attempts that could be paid for */
 	int running;             /* attempts under way ... */
 	int waiting;             /* ... and waiting for a place */
 	int64_t hedge_delay_us;  /* after which a hedge is made now; -1: none is */

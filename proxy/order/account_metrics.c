@@ -96,7 +96,7 @@ init_ours(AccountMetrics *metrics)
 	metrics_gauge_init(&metrics->breaker_state, "circuit_breaker_state", NULL,
 					   "Account's circuit breaker: 0 closed, 1 open, 2 half-open.");
 	metrics_gauge_init(&metrics->budget_left, "retry_budget_remaining", NULL,
-					   "Retries and hedges that could be paid for now.");
+					   "Retries and hedges that could be paid for.");
 }
 
 static void

@@ -88,7 +88,8 @@ class Tail:
     """`orderctl outbox tail --json`: the events it has shown so far are in .events."""
 
     def __init__(self, environment, words):
-        command = [str(program("orderctl")), "outbox", "tail", "--json", *words]
+        # Whoever runs the tests in the background may have had SIGINT ignored, and that is inherited.
+        command = ["env", "--default-signal=INT", str(program("orderctl")), "outbox", "tail", "--json", *words]
         self.events = []
         self.process = subprocess.Popen(
             command, env={**environment, "PGUSER": "operator"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -7,84 +7,30 @@
  */
 #include "order/account.h" /* first: it must need nothing that is included below */
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "base/bounds.h"
 #include "base/clock.h"
 #include "base/setting.h"
+#include "channel_fake.h"
 #include "order/account_metrics.h"
 
-#define CALLS_MAX 512
 #define WINDOW 10
 #define PLACES 4
 #define WAITING 2
 #define OPEN_US (20 * CLOCK_MS)
-#define WAIT_US (5 * CLOCK_SECOND)
 
 static Loop *loop;
 static Config config;
 static Account *account;
 
-/* Attempts that the channel was asked for, and those it has answered. */
-static struct
-{
-	ChannelCallback callback;
-	void *context;
-	int64_t timeout_us;
-} sent[CALLS_MAX];
-static int sent_count;
-
 /* Calls that have ended. */
-static AccountResult ended[CALLS_MAX];
+static AccountResult ended[SENT_MAX];
 static int ended_count;
-static bool has_other; /* endpoint */
-
-ChannelCall *
-channel_call(Channel *channel, const ChannelRequest *request, ChannelCallback callback,
-			 void *context)
-{
-	(void) channel;
-	assert_true(sent_count < CALLS_MAX);
-	sent[sent_count].callback = callback;
-	sent[sent_count].context = context;
-	sent[sent_count].timeout_us = request->timeout_us;
-	sent_count++;
-	return NULL;
-}
-
-/* No call is hedged here. */
-void
-channel_cancel(ChannelCall *call)
-{
-	(void) call;
-	fail();
-}
-
-int
-channel_call_endpoint(const ChannelCall *call)
-{
-	(void) call;
-	return -1;
-}
-
-bool
-channel_has_other(const Channel *channel, int avoid)
-{
-	(void) channel;
-	assert_int_equal(avoid, 0);
-	return has_other;
-}
 
 static void
 hear(void *context, const AccountResult *result)
 {
 	(void) context;
-	assert_true(ended_count < CALLS_MAX);
+	assert_true(ended_count < SENT_MAX);
 	ended[ended_count++] = *result;
 }
 
@@ -104,22 +50,10 @@ reserve(bool is_debt)
 	assert_int_equal(ended_count, before);
 }
 
-/* Turns the loop until |*count| has reached |wanted|. */
-static void
-wait_for(const int *count, int wanted)
-{
-	int64_t end_us = clock_now_us() + WAIT_US;
-
-	while (*count < wanted && clock_now_us() < end_us)
-		loop_turn(loop);
-	assert_int_equal(*count, wanted);
-}
-
 static void
 answer(int number, GrpcStatus status)
 {
-	sent[number].callback(sent[number].context,
-						  &(ChannelResult){.status = status, .text = "", .endpoint = 0});
+	end_attempt(number, (ChannelResult){.status = status});
 	loop_turn(loop);
 }
 
@@ -133,7 +67,7 @@ calls(int count, GrpcStatus status)
 
 		reserve(false);
 		answer(sent_count - 1, status);
-		wait_for(&ended_count, before + 1);
+		wait_for(loop, &ended_count, before + 1);
 	}
 }
 
@@ -167,9 +101,8 @@ set_up(void **state)
 					  .hedge_us = SETTING_OFF};
 	loop = loop_new();
 	account = account_new(loop, NULL, &config);
-	sent_count = 0;
+	channel_fake_reset();
 	ended_count = 0;
-	has_other = false;
 	return 0;
 }
 
@@ -203,7 +136,7 @@ failures_open_the_breaker_and_orders_are_refused_without_a_call(void **state)
 	assert_int_equal(account_look(account), REASON_ACCOUNT_RESTING);
 	before = sent_count;
 	reserve(false);
-	wait_for(&ended_count, WINDOW + 1);
+	wait_for(loop, &ended_count, WINDOW + 1);
 	expect_last(REASON_ACCOUNT_UNAVAILABLE, HOLD_NONE);
 	assert_int_equal(sent_count, before);
 	assert_int_equal(account_metrics.opened.value, 1);
@@ -238,16 +171,16 @@ a_reply_of_internal_error_is_a_failure_and_a_refusal_is_none(void **state)
 {
 	static const uint8_t refusal[] = {0x08, 1};
 	static const uint8_t internal_error[] = {0x08, 3};
-	ChannelResult result = {.status = GRPC_OK, .text = "", .reply_size = 2};
+	ChannelResult result = {.status = GRPC_OK, .reply_size = 2};
 
 	(void) state;
 	reserve(false);
 	result.reply = refusal;
-	sent[0].callback(sent[0].context, &result);
+	end_attempt(0, result);
 	assert_int_equal(account_measure(account).breaker_failures, 0);
 	reserve(false);
 	result.reply = internal_error;
-	sent[1].callback(sent[1].context, &result);
+	end_attempt(1, result);
 	expect_last(REASON_ACCOUNT_OUTCOME_UNKNOWN, HOLD_UNKNOWN);
 	assert_int_equal(account_measure(account).breaker_failures, 1);
 	assert_int_equal(account_measure(account).breaker_results, 2);
@@ -268,10 +201,10 @@ after_its_rest_one_order_tries_and_all_others_are_refused(void **state)
 	assert_int_equal(sent_count, WINDOW + 1);
 	assert_int_equal(account_look(account), REASON_ACCOUNT_RESTING);
 	reserve(false);
-	wait_for(&ended_count, WINDOW + 1);
+	wait_for(loop, &ended_count, WINDOW + 1);
 	assert_int_equal(sent_count, WINDOW + 1);
 	answer(WINDOW, GRPC_OK);
-	wait_for(&ended_count, WINDOW + 2);
+	wait_for(loop, &ended_count, WINDOW + 2);
 	expect_state("closed");
 	assert_int_equal(account_look(account), REASON_NONE);
 	assert_int_equal(account_measure(account).breaker_results, 0);
@@ -292,14 +225,14 @@ a_reset_closes_it_at_once(void **state)
 static void
 an_attempt_that_is_repeated_for_free_tells_the_breaker_nothing(void **state)
 {
-	ChannelResult unprocessed = {.status = GRPC_UNAVAILABLE, .text = "", .is_unprocessed = true};
+	ChannelResult unprocessed = {.status = GRPC_UNAVAILABLE, .is_unprocessed = true};
 
 	(void) state;
 	reserve(false);
-	sent[0].callback(sent[0].context, &unprocessed);
+	end_attempt(0, unprocessed);
 	assert_int_equal(account_measure(account).breaker_results, 0);
-	wait_for(&sent_count, 2);
-	sent[1].callback(sent[1].context, &unprocessed);
+	wait_for(loop, &sent_count, 2);
+	end_attempt(1, unprocessed);
 	assert_int_equal(account_measure(account).breaker_failures, 1);
 	expect_last(REASON_ACCOUNT_UNAVAILABLE, HOLD_NONE);
 }
@@ -307,30 +240,30 @@ an_attempt_that_is_repeated_for_free_tells_the_breaker_nothing(void **state)
 static void
 a_lost_connection_tells_nothing_while_another_endpoint_takes_the_call(void **state)
 {
-	ChannelResult lost = {.status = GRPC_UNAVAILABLE, .text = "", .is_lost = true};
+	ChannelResult lost = {.status = GRPC_UNAVAILABLE, .is_lost = true};
 
 	(void) state;
 	config.retries_max = 1;
 	has_other = true;
 	reserve(false);
-	sent[0].callback(sent[0].context, &lost);
+	end_attempt(0, lost);
 	assert_int_equal(account_measure(account).breaker_results, 0);
-	wait_for(&sent_count, 2);
-	sent[1].callback(sent[1].context, &lost);
+	wait_for(loop, &sent_count, 2);
+	end_attempt(1, lost);
 	assert_int_equal(account_measure(account).breaker_failures, 1);
 	assert_int_equal(ended_count, 1);
 
 	/* Without another one, and without a retry, it counts. */
 	has_other = false;
 	reserve(false);
-	sent[2].callback(sent[2].context, &lost);
+	end_attempt(2, lost);
 	assert_int_equal(account_measure(account).breaker_failures, 2);
-	wait_for(&sent_count, 4);
+	wait_for(loop, &sent_count, 4);
 	answer(3, GRPC_OK);
 	has_other = true;
 	config.retry_budget_percent = 0;
 	reserve(false);
-	sent[4].callback(sent[4].context, &lost);
+	end_attempt(4, lost);
 	assert_int_equal(account_measure(account).breaker_failures, 3);
 	assert_int_equal(ended_count, 3);
 	assert_int_equal(sent_count, 5);
@@ -341,13 +274,13 @@ static void
 a_refusal_of_our_own_channel_tells_the_breaker_nothing(void **state)
 {
 	ChannelResult refused = {
-		.status = GRPC_UNAVAILABLE, .text = "", .is_unprocessed = true, .is_refused_here = true};
+		.status = GRPC_UNAVAILABLE, .is_unprocessed = true, .is_refused_here = true};
 
 	(void) state;
 	reserve(false);
-	sent[0].callback(sent[0].context, &refused);
-	wait_for(&sent_count, 2);
-	sent[1].callback(sent[1].context, &refused);
+	end_attempt(0, refused);
+	wait_for(loop, &sent_count, 2);
+	end_attempt(1, refused);
 	assert_int_equal(account_measure(account).breaker_results, 0);
 	assert_int_equal(ended_count, 1);
 }
@@ -366,7 +299,7 @@ so_many_are_under_way_others_wait_in_line_and_more_are_refused(void **state)
 	assert_int_equal(account_measure(account).waiting, WAITING);
 	assert_int_equal(account_look(account), REASON_ACCOUNT_BUSY);
 	reserve(false);
-	wait_for(&ended_count, 1);
+	wait_for(loop, &ended_count, 1);
 	expect_last(REASON_ACCOUNT_UNAVAILABLE, HOLD_NONE);
 	assert_int_equal(account_metrics.waiting_refused.value, 2);
 	for (int i = 0; i < PLACES + WAITING; i++)
@@ -385,7 +318,7 @@ a_place_that_does_not_come_in_time_is_a_refusal_and_no_failure(void **state)
 	config.overall_timeout_us = 4 * CLOCK_MS;
 	for (int i = 0; i < PLACES + 1; i++)
 		reserve(false);
-	wait_for(&ended_count, 1);
+	wait_for(loop, &ended_count, 1);
 	expect_last(REASON_ACCOUNT_UNAVAILABLE, HOLD_NONE);
 	assert_int_equal(account_measure(account).waiting, 0);
 	assert_int_equal(account_metrics.waiting_expired.value, 1);
@@ -409,7 +342,7 @@ those_that_wait_are_refused_when_the_breaker_opens(void **state)
 	/* One of the two took the place of the first failure before the second came. */
 	for (int i = WINDOW; i < sent_count; i++)
 		answer(i, GRPC_OK);
-	wait_for(&ended_count, WINDOW - 2 + PLACES + WAITING);
+	wait_for(loop, &ended_count, WINDOW - 2 + PLACES + WAITING);
 	assert_int_equal(sent_count, WINDOW - 2 + PLACES + 1);
 	assert_int_equal(account_measure(account).waiting, 0);
 }
@@ -424,7 +357,7 @@ a_retry_behind_an_open_breaker_is_not_made_and_the_doubt_stays(void **state)
 	config.breaker_failures_percent = 10;
 	reserve(false);
 	answer(sent_count - 1, GRPC_DEADLINE_EXCEEDED);
-	wait_for(&ended_count, WINDOW);
+	wait_for(loop, &ended_count, WINDOW);
 	assert_int_equal(sent_count, WINDOW);
 	expect_last(REASON_ACCOUNT_OUTCOME_UNKNOWN, HOLD_UNKNOWN);
 	assert_int_equal(account_metrics.retries.value, 0);
@@ -437,7 +370,7 @@ a_debt_is_never_retried(void **state)
 	config.retries_max = 1;
 	reserve(true);
 	answer(0, GRPC_UNAVAILABLE);
-	wait_for(&ended_count, 1);
+	wait_for(loop, &ended_count, 1);
 	assert_int_equal(sent_count, 1);
 	expect_last(REASON_ACCOUNT_OUTCOME_UNKNOWN, HOLD_UNKNOWN);
 }
@@ -448,7 +381,7 @@ debts_are_paid_freely_in_calm_and_from_the_budget_in_trouble(void **state)
 	int before;
 
 	(void) state;
-	config.account_calls_max = CALLS_MAX;
+	config.account_calls_max = SENT_MAX;
 	calls(100, GRPC_OK);
 	for (int i = 0; i < 20; i++)
 		reserve(true);
@@ -472,7 +405,7 @@ debts_are_paid_freely_in_calm_and_from_the_budget_in_trouble(void **state)
 		reserve(true);
 	for (int i = before; i < sent_count; i++)
 		answer(i, GRPC_OK);
-	wait_for(&ended_count, before + 20);
+	wait_for(loop, &ended_count, before + 20);
 	assert_int_equal(sent_count, before + 5);
 	assert_int_equal(account_metrics.unpaid_debts.value, 20 - 5);
 }
@@ -486,7 +419,7 @@ calls_are_counted_by_how_they_ended(void **state)
 	calls(1, GRPC_INTERNAL);
 	reserve(false);
 	answer(2, GRPC_UNAVAILABLE);
-	wait_for(&sent_count, 4);
+	wait_for(loop, &sent_count, 4);
 	answer(3, GRPC_UNAVAILABLE);
 	assert_int_equal(account_metrics.retry_calls[false][ACCOUNT_END_VALUE].value, 1);
 	assert_int_equal(account_metrics.retry_calls[false][ACCOUNT_END_NOT_RETRYABLE].value, 1);

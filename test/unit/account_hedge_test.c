@@ -7,21 +7,13 @@
  */
 #include "order/account.h" /* first: it must need nothing that is included below */
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "base/bounds.h"
 #include "base/clock.h"
 #include "base/setting.h"
+#include "channel_fake.h"
 #include "order/account_metrics.h"
 
-#define CALLS_MAX 512
 #define DELAY_US (1 * CLOCK_MS)
-#define WAIT_US (5 * CLOCK_SECOND)
 /* As long as a hedge would need to be seen, where none must come. */
 #define PATIENCE_US (10 * CLOCK_MS)
 
@@ -42,76 +34,9 @@ static const End unprocessed = {GRPC_UNAVAILABLE, true, 0};
 static Loop *loop;
 static Config config;
 static Account *account;
-static bool has_other;
-static bool is_waiting; /* for an endpoint */
-
-static struct
-{
-	ChannelCallback callback; /* NULL: it has ended */
-	void *context;
-	int avoid;
-	int64_t timeout_us;
-	bool is_cancelled;
-	char message[64];
-} sent[CALLS_MAX];
-static int sent_count;
 
 static AccountResult heard;
 static int heard_count;
-
-ChannelCall *
-channel_call(Channel *channel, const ChannelRequest *request, ChannelCallback callback,
-			 void *context)
-{
-	(void) channel;
-	assert_true(sent_count < CALLS_MAX);
-	memset(&sent[sent_count], 0, sizeof(sent[0]));
-	sent[sent_count].callback = callback;
-	sent[sent_count].context = context;
-	sent[sent_count].avoid = request->avoid;
-	sent[sent_count].timeout_us = request->timeout_us;
-	assert_true(request->size <= sizeof(sent[0].message));
-	memcpy(sent[sent_count].message, request->message, request->size);
-	return (ChannelCall *) &sent[sent_count++];
-}
-
-/* The number of a call. */
-static int
-number_of(const ChannelCall *call)
-{
-	int number = 0;
-
-	while (number < sent_count && (const ChannelCall *) &sent[number] != call)
-		number++;
-	assert_true(number < sent_count);
-	return number;
-}
-
-void
-channel_cancel(ChannelCall *call)
-{
-	int number = number_of(call);
-
-	assert_non_null(sent[number].callback);
-	sent[number].callback = NULL;
-	sent[number].is_cancelled = true;
-}
-
-/* The first attempt goes to endpoint 0. */
-int
-channel_call_endpoint(const ChannelCall *call)
-{
-	assert_non_null(sent[number_of(call)].callback);
-	return is_waiting ? -1 : 0;
-}
-
-bool
-channel_has_other(const Channel *channel, int avoid)
-{
-	(void) channel;
-	assert_int_equal(avoid, 0);
-	return has_other;
-}
 
 static void
 hear(void *context, const AccountResult *result)
@@ -135,29 +60,15 @@ reserve(bool is_debt)
 }
 
 static void
-wait_for(const int *count, int wanted)
-{
-	int64_t end_us = clock_now_us() + WAIT_US;
-
-	while (*count < wanted && clock_now_us() < end_us)
-		loop_turn(loop);
-	assert_int_equal(*count, wanted);
-}
-
-static void
 end(int number, const End *how)
 {
 	uint8_t reply[] = {0x08, how->code};
-	ChannelCallback callback = sent[number].callback;
 
-	assert_non_null(callback);
-	sent[number].callback = NULL;
-	callback(sent[number].context, &(ChannelResult){.status = how->status,
-													.text = "",
-													.reply = reply,
-													.reply_size = how->code > 0 ? 2 : 0,
-													.is_unprocessed = how->is_unprocessed,
-													.endpoint = number % 2});
+	end_attempt(number, (ChannelResult){.status = how->status,
+										.reply = reply,
+										.reply_size = how->code > 0 ? 2 : 0,
+										.is_unprocessed = how->is_unprocessed,
+										.endpoint = number % 2});
 	loop_turn(loop);
 }
 
@@ -187,7 +98,7 @@ begin(void)
 	sent_count = 0;
 	heard_count = 0;
 	reserve(false);
-	wait_for(&sent_count, 2);
+	wait_for(loop, &sent_count, 2);
 }
 
 static int
@@ -202,14 +113,13 @@ set_up(void **state)
 					  .breaker_window = 50,
 					  .breaker_failures_percent = 20,
 					  .breaker_open_us = 30 * CLOCK_SECOND,
-					  .account_calls_max = CALLS_MAX,
+					  .account_calls_max = SENT_MAX,
 					  .account_waiting_max = 0,
 					  .hedge_us = DELAY_US};
 	loop = loop_new();
 	account = account_new(loop, NULL, &config);
+	channel_fake_reset();
 	has_other = true;
-	is_waiting = false;
-	sent_count = 0;
 	heard_count = 0;
 	return 0;
 }
@@ -305,7 +215,7 @@ an_attempt_that_nobody_processed_is_repeated_for_free_when_it_is_the_last(void *
 	begin();
 	end(0, &unprocessed);
 	end(1, &unprocessed);
-	wait_for(&sent_count, 3);
+	wait_for(loop, &sent_count, 3);
 	assert_int_equal(account_measure(account).breaker_results, 0);
 	end(2, &unprocessed);
 	expect_end(REASON_ACCOUNT_UNAVAILABLE, HOLD_NONE);
@@ -315,7 +225,7 @@ an_attempt_that_nobody_processed_is_repeated_for_free_when_it_is_the_last(void *
 	begin();
 	end(0, &refusal);
 	end(1, &unprocessed);
-	wait_for(&sent_count, 3);
+	wait_for(loop, &sent_count, 3);
 	end(2, &unprocessed);
 	expect_end(REASON_INSUFFICIENT_FUNDS, HOLD_NONE);
 }
@@ -329,7 +239,7 @@ a_call_is_retried_or_hedged_and_never_both(void **state)
 	reserve(false);
 	end(0, &doubt);
 	config.hedge_us = DELAY_US;
-	wait_for(&sent_count, 2);
+	wait_for(loop, &sent_count, 2);
 	expect_no_more(2);
 	end(1, &doubt);
 	expect_end(REASON_ACCOUNT_OUTCOME_UNKNOWN, HOLD_UNKNOWN);
@@ -431,7 +341,7 @@ hedges_and_retries_share_one_budget(void **state)
 	sent_count = 0;
 	reserve(false);
 	end(0, &doubt);
-	wait_for(&sent_count, 2);
+	wait_for(loop, &sent_count, 2);
 	end(1, &success);
 	config.hedge_us = DELAY_US;
 	sent_count = 0;

@@ -3,23 +3,15 @@
  *		A call of Account with its attempts: what each answer, or the lack of one, means for the
  *		order.
  *
- * The channel is replaced: it answers each attempt from a script.
+ * The channel is replaced: each attempt ends as a script says.
  */
 #include "order/account.h" /* first: it must need nothing that is included below */
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include "account.pb-c.h"
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "base/setting.h"
-
-#define ATTEMPTS_MAX 4
+#include "channel_fake.h"
 
 /* How an attempt ends. |code| >= 0: GRPC_OK with that result code; -2: with bytes that are none. */
 typedef struct Step
@@ -43,82 +35,24 @@ typedef struct Step
 	}
 
 static Loop *loop;
-static const Step *script;
-static int attempt_count;
-static struct
-{
-	char path[80];
-	uint8_t message[256];
-	size_t size;
-	char correlation_id[32];
-	int avoid;
-	int64_t timeout_us;
-} attempts[ATTEMPTS_MAX];
-static ChannelCallback answer;
-static void *answer_context;
-static LoopTask answering;
 static AccountResult outcome;
+static int outcome_count;
 static int budget_percent = 10;
 
+/* The attempt ends as the step says; it went to an endpoint of its own. */
 static void
-give_answer(void *context)
+answer(int number, const Step *step)
 {
-	const Step *step = &script[attempt_count - 1];
-	uint8_t reply[8] = {0x08, (uint8_t) step->code};
+	uint8_t reply[] = {0x08, (uint8_t) step->code};
 	size_t size = step->code > 0 ? 2 : 0;
 
-	(void) context;
 	if (step->code == -2)
 		size = 1; /* a tag without its value */
-	answer(answer_context, &(ChannelResult){.status = step->status,
-											.text = "",
-											.reply = reply,
-											.reply_size = size,
-											.is_unprocessed = step->is_unprocessed,
-											.endpoint = attempt_count});
-}
-
-ChannelCall *
-channel_call(Channel *channel, const ChannelRequest *request, ChannelCallback callback,
-			 void *context)
-{
-	(void) channel;
-	assert_true(attempt_count < ATTEMPTS_MAX);
-	strcpy(attempts[attempt_count].path, request->path);
-	strcpy(attempts[attempt_count].correlation_id, request->correlation_id);
-	assert_true(request->size <= sizeof(attempts[0].message));
-	memcpy(attempts[attempt_count].message, request->message, request->size);
-	attempts[attempt_count].size = request->size;
-	attempts[attempt_count].avoid = request->avoid;
-	attempts[attempt_count].timeout_us = request->timeout_us;
-	attempt_count++;
-	answer = callback;
-	answer_context = context;
-	loop_defer(&answering);
-	return NULL;
-}
-
-/* No call is hedged here. */
-void
-channel_cancel(ChannelCall *call)
-{
-	(void) call;
-	fail();
-}
-
-int
-channel_call_endpoint(const ChannelCall *call)
-{
-	(void) call;
-	return -1;
-}
-
-bool
-channel_has_other(const Channel *channel, int avoid)
-{
-	(void) channel;
-	(void) avoid;
-	return false;
+	end_attempt(number, (ChannelResult){.status = step->status,
+										.reply = reply,
+										.reply_size = size,
+										.is_unprocessed = step->is_unprocessed,
+										.endpoint = number + 1});
 }
 
 static void
@@ -126,7 +60,7 @@ ended(void *context, const AccountResult *result)
 {
 	(void) context;
 	outcome = *result;
-	loop_stop(loop);
+	outcome_count++;
 }
 
 static const AccountReservation cash = {.account_id = 7,
@@ -138,8 +72,9 @@ static const AccountReservation cash = {.account_id = 7,
 										.symbol = "ACME",
 										.amount = 1000};
 
+/* A call whose attempts end as the steps say, as many as there are. */
 static void
-run(const AccountReservation *reservation, bool is_release, const Step *steps)
+run(const AccountReservation *reservation, bool is_release, const Step *steps, int count)
 {
 	Config config = {.attempt_timeout_us = 50 * CLOCK_MS,
 					 .overall_timeout_us = 10 * CLOCK_SECOND,
@@ -156,15 +91,20 @@ run(const AccountReservation *reservation, bool is_release, const Step *steps)
 
 	loop = loop_new();
 	account = account_new(loop, NULL, &config);
-	loop_task_init(&answering, loop, give_answer, NULL);
-	script = steps;
-	attempt_count = 0;
+	channel_fake_reset();
+	outcome_count = 0;
 	if (is_release)
 		account_release(account, reservation, ended, NULL);
 	else
 		account_reserve(account, reservation, ended, NULL);
 	assert_int_equal(account_pending_count(account), 1);
-	loop_run(loop);
+	for (int number = 0; number < count; number++)
+	{
+		wait_for(loop, &sent_count, number + 1);
+		answer(number, &steps[number]);
+	}
+	wait_for(loop, &outcome_count, 1);
+	assert_int_equal(sent_count, count);
 	assert_int_equal(account_pending_count(account), 0);
 	metrics_reset();
 	account_free(account);
@@ -174,8 +114,7 @@ run(const AccountReservation *reservation, bool is_release, const Step *steps)
 static void
 expect(const Step *steps, int count, Reason reason, int hold)
 {
-	run(&cash, false, steps);
-	assert_int_equal(attempt_count, count);
+	run(&cash, false, steps, count);
 	assert_int_equal(outcome.reason, reason);
 	assert_int_equal(outcome.hold, hold);
 }
@@ -238,10 +177,10 @@ a_retry_that_succeeds_holds(void **state)
 
 	(void) state;
 	expect(steps, 2, REASON_NONE, HOLD_HELD);
-	assert_int_equal(attempts[0].avoid, -1);
-	assert_int_equal(attempts[1].avoid, 1);
-	assert_int_equal(attempts[0].size, attempts[1].size);
-	assert_memory_equal(attempts[0].message, attempts[1].message, attempts[0].size);
+	assert_int_equal(sent[0].avoid, -1);
+	assert_int_equal(sent[1].avoid, 1);
+	assert_int_equal(sent[0].size, sent[1].size);
+	assert_memory_equal(sent[0].message, sent[1].message, sent[0].size);
 }
 
 static void
@@ -302,11 +241,11 @@ each_of_the_four_calls_has_its_path_and_fields(void **state)
 
 	(void) state;
 	position.is_cash = false;
-	run(&cash, false, &success);
-	assert_string_equal(attempts[0].path, "/account.order.v1.AccountOrderService/ReserveCash");
-	assert_string_equal(attempts[0].correlation_id, "0000000000000abc");
-	reserve_cash = account__order__v1__reserve_cash_request__unpack(NULL, attempts[0].size,
-																	attempts[0].message);
+	run(&cash, false, &success, 1);
+	assert_string_equal(sent[0].path, "/account.order.v1.AccountOrderService/ReserveCash");
+	assert_string_equal(sent[0].correlation_id, "0000000000000abc");
+	reserve_cash =
+		account__order__v1__reserve_cash_request__unpack(NULL, sent[0].size, sent[0].message);
 	assert_int_equal(reserve_cash->account_id, 7);
 	assert_int_equal(reserve_cash->amount_micro_units, 1000);
 	assert_string_equal(reserve_cash->currency, "USD");
@@ -314,21 +253,21 @@ each_of_the_four_calls_has_its_path_and_fields(void **state)
 	assert_string_equal(reserve_cash->order_id, "18");
 	account__order__v1__reserve_cash_request__free_unpacked(reserve_cash, NULL);
 
-	run(&position, false, &success);
-	assert_string_equal(attempts[0].path, "/account.order.v1.AccountOrderService/ReservePosition");
-	reserve_position = account__order__v1__reserve_position_request__unpack(NULL, attempts[0].size,
-																			attempts[0].message);
+	run(&position, false, &success, 1);
+	assert_string_equal(sent[0].path, "/account.order.v1.AccountOrderService/ReservePosition");
+	reserve_position =
+		account__order__v1__reserve_position_request__unpack(NULL, sent[0].size, sent[0].message);
 	assert_string_equal(reserve_position->symbol, "ACME");
 	assert_int_equal(reserve_position->quantity, 1000);
 	account__order__v1__reserve_position_request__free_unpacked(reserve_position, NULL);
 
-	run(&cash, true, &success);
-	assert_string_equal(attempts[0].path, "/account.order.v1.AccountOrderService/ReleaseCash");
+	run(&cash, true, &success, 1);
+	assert_string_equal(sent[0].path, "/account.order.v1.AccountOrderService/ReleaseCash");
 	assert_int_equal(outcome.hold, HOLD_NONE);
-	run(&position, true, &success);
-	assert_string_equal(attempts[0].path, "/account.order.v1.AccountOrderService/ReleasePosition");
-	release = account__order__v1__release_position_request__unpack(NULL, attempts[0].size,
-																   attempts[0].message);
+	run(&position, true, &success, 1);
+	assert_string_equal(sent[0].path, "/account.order.v1.AccountOrderService/ReleasePosition");
+	release =
+		account__order__v1__release_position_request__unpack(NULL, sent[0].size, sent[0].message);
 	assert_int_equal(release->account_id, 7);
 	assert_string_equal(release->reserve_id, "r-18");
 	account__order__v1__release_position_request__free_unpacked(release, NULL);

@@ -3,6 +3,7 @@
 open_accounts(whole)      sessions of accounts that can pay, and of some that cannot pay for all they ask for
 Bench(whole, ...)         a run: start(), join(); .output and .log afterwards
 Log                       what was answered; .broken_promises(connection)
+merged(logs)              of several runs, one
 """
 
 import subprocess
@@ -95,6 +96,16 @@ class Log:
             if not is_kept:
                 found.append(f"cancel was answered {order_id} {code}, the database has {row}")
         return found
+
+
+def merged(logs):
+    """The first of the logs, with what is in the others. Keys are never used twice."""
+    first, *others = logs
+    for log in others:
+        first.placed.update(log.placed)
+        first.repeated += log.repeated
+        first.canceled.update(log.canceled)
+    return first
 
 
 class Bench:

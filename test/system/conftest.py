@@ -8,6 +8,8 @@ postgres        make_postgres() with the defaults
 make_whole      function: a whole system of the test's own (whole.Whole): PostgreSQL, Account and a proxy
 make_shared_whole      the same, for the whole test module
 make_account    function: a started Account stand-in of the test's own
+make_cluster    function: a leader with what a synchronous standby and a proxy need (cluster.Cluster); a test that uses
+                it runs once for each way in which a proxy finds the leader
 read_topic      function: all records of a topic up to its current end
 wait_until      function: poll a condition; also `from stack import wait_until`
 When a test fails, the last lines of the servers' logs are in its report.
@@ -24,7 +26,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "sandbox"))
 
-import stack  # noqa: E402 (found only through the line above)
+import cluster  # noqa: E402 (found only through the line above)
+import stack  # noqa: E402
 from proxy import create_role  # noqa: E402
 from soak import IS_SOAK, sized  # noqa: E402
 
@@ -233,6 +236,20 @@ def make_whole(whole_factory):
 def make_account(whole_factory):
     """make_account() -> Account, started"""
     return whole_factory[1]
+
+
+@pytest.fixture(params=cluster.WAYS)
+def make_cluster(request, scratch):
+    """make_cluster(leader) -> Cluster"""
+    made = []
+
+    def make(leader):
+        made.append(cluster.Cluster(leader, scratch, request.param))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.remove()
 
 
 @pytest.fixture(scope="module")

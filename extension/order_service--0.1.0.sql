@@ -353,7 +353,7 @@ CREATE FUNCTION order_service.settle_orders(p_order_ids bigint[], p_reasons smal
                    replayed boolean, filled_quantity bigint, updated_at timestamptz)
     LANGUAGE C VOLATILE SECURITY DEFINER AS 'MODULE_PATHNAME', 'functions_settle_orders';
 COMMENT ON FUNCTION order_service.settle_orders(bigint[], smallint[], smallint[]) IS
-    'Accepts (reason 0, hold 0 or 1) or rejects (a reason of Account, hold 0 or 2) orders that are RECEIVED; for any other it returns the state it found, replayed = true. Errors: OS400 for arrays of unequal length or too many items';
+    'Accepts (reason 0, hold 0 or 1) or rejects (a reason of Account, hold 0 or 2) orders that are RECEIVED; for any other it returns the state it found, replayed = true, and where that has ended with no hold, hold 1 or 2 becomes a debt. Errors: OS400 for arrays of unequal length or too many items';
 
 CREATE FUNCTION order_service.cancel_orders(
     p_account_ids bigint[], p_idempotency_keys text[], p_order_ids bigint[])

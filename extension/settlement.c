@@ -6,6 +6,11 @@
  *			twice, or after a resolver gave its order up, learns what was decided and changes
  *			nothing.
  *
+ *			But for the hold: two proxies may be at one order (one that has lost its connection
+ *			takes what it finds in progress under its key for its own). If the other one has said
+ *			that nothing is held, and the order has ended, then what this one holds, or may hold, is
+ *			a debt: nobody else knows of it.
+ *
  *			An order from a future that is further away than its time limit was received before the
  *			clock was set back, and is abandoned as well: nobody can know how old it is.
  *
@@ -86,18 +91,59 @@ settle(Order *order, const SettlementItem *item)
 	order->hold = (int16) item->hold;
 }
 
+/* What the late one holds. Debts that exist, and holds that will become some, cover it already. */
+static void
+take_over_hold(Order *order, const SettlementItem *item)
+{
+	if (item->hold != HOLD_NONE && order->hold == HOLD_NONE && order->reserve_id != NULL &&
+		rules_status_final(order->status))
+		order->hold = HOLD_UNKNOWN;
+}
+
+/*
+ * Writes the orders of the set that have changed, and their debts. An order settled here is
+ * recognized by its version: only settling gives it the first event.
+ */
+static void
+write_changes(OrderSet *set, const int16 *holds_before)
+{
+	Order **settled = palloc(sizeof(Order *) * Max(set->count, 1));
+	Order **late = palloc(sizeof(Order *) * Max(set->count, 1));
+	EventType *event_types = palloc(sizeof(EventType) * Max(set->count, 1));
+	int64 *debts = palloc(sizeof(int64) * Max(set->count, 1));
+	int settled_count = 0;
+	int late_count = 0;
+	int debt_count = 0;
+
+	for (int i = 0; i < set->count; i++)
+	{
+		Order *order = &set->orders[i];
+		bool is_debt = order->hold == HOLD_UNKNOWN && holds_before[i] != HOLD_UNKNOWN;
+
+		if (order->order_version == 0)
+		{
+			event_types[settled_count] =
+				order->status == STATUS_ACCEPTED ? EVENT_ORDER_ACCEPTED : EVENT_ORDER_REJECTED;
+			settled[settled_count++] = order;
+		}
+		else if (is_debt)
+			late[late_count++] = order;
+		if (is_debt)
+			debts[debt_count++] = order->order_id;
+	}
+	transition_write(settled, event_types, settled_count, false);
+	orders_update(late, late_count);
+	debts_add(debts, debt_count);
+}
+
 void
 settlement_run(const SettlementItem *items, int count, Outcome *outcomes)
 {
 	int64 *order_ids = palloc(sizeof(int64) * Max(count, 1));
 	bool *is_checked = palloc(sizeof(bool) * Max(count, 1));
-	int64 *debts = palloc(sizeof(int64) * Max(count, 1));
 	int id_count = 0;
-	int changed_count = 0;
-	int debt_count = 0;
+	int16 *holds_before;
 	OrderSet set;
-	Order **changed;
-	EventType *event_types;
 
 	for (int i = 0; i < count; i++)
 	{
@@ -106,6 +152,9 @@ settlement_run(const SettlementItem *items, int count, Outcome *outcomes)
 			order_ids[id_count++] = items[i].order_id;
 	}
 	set = orders_lock(order_ids, id_count);
+	holds_before = palloc(sizeof(int16) * Max(set.count, 1));
+	for (int i = 0; i < set.count; i++)
+		holds_before[i] = set.orders[i].hold;
 	for (int i = 0; i < count; i++)
 	{
 		Order *order = is_checked[i] ? orders_find(&set, items[i].order_id) : NULL;
@@ -116,7 +165,10 @@ settlement_run(const SettlementItem *items, int count, Outcome *outcomes)
 			outcome_refuse(&outcomes[i], REASON_UNKNOWN_ORDER, "Order id is " INT64_FORMAT ".",
 						   items[i].order_id);
 		else if (order->status != STATUS_RECEIVED)
+		{
+			take_over_hold(order, &items[i]);
 			outcome_replay(&outcomes[i], order);
+		}
 		else
 		{
 			settle(order, &items[i]);
@@ -124,26 +176,7 @@ settlement_run(const SettlementItem *items, int count, Outcome *outcomes)
 			outcomes[i].is_replayed = false;
 		}
 	}
-
-	/*
-	 * An order settled here is recognized by its version: only settling gives it the first event.
-	 */
-	changed = palloc(sizeof(Order *) * Max(set.count, 1));
-	event_types = palloc(sizeof(EventType) * Max(set.count, 1));
-	for (int i = 0; i < set.count; i++)
-	{
-		Order *order = &set.orders[i];
-
-		if (order->order_version > 0)
-			continue;
-		event_types[changed_count] =
-			order->status == STATUS_ACCEPTED ? EVENT_ORDER_ACCEPTED : EVENT_ORDER_REJECTED;
-		changed[changed_count++] = order;
-		if (order->hold == HOLD_UNKNOWN)
-			debts[debt_count++] = order->order_id;
-	}
-	transition_write(changed, event_types, changed_count, false);
-	debts_add(debts, debt_count);
+	write_changes(&set, holds_before);
 }
 
 void

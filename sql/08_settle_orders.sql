@@ -2,7 +2,7 @@
 -- settle_orders(): accepting and rejecting what was received, once.
 BEGIN;
 \i sql/setup/fixture.sql
-SELECT plan(123);
+SELECT plan(126);
 
 -- Every outcome -----------------------------------------------------------------------------------------------
 -- Reasons and holds that go together, and those that do not.
@@ -95,12 +95,21 @@ SELECT is(settle(:accepted, 20::smallint, 0::smallint),
     '(200,0,,t,1,t,0) ACCEPTED 0/100, hold HELD, version 1, code 200', 'an accepted order is not rejected any more');
 SELECT is(settle(:rejected, 22::smallint, 0::smallint),
     '(404,22,,t,7,t,0) REJECTED 0/100, hold NONE, version 1, code 404, ACCOUNT_NOT_FOUND', 'rejecting twice tells so');
-SELECT is(settle(:rejected, 0::smallint, 1::smallint),
-    '(404,22,,t,7,t,0) REJECTED 0/100, hold NONE, version 1, code 404, ACCOUNT_NOT_FOUND',
-    'a rejected order is not accepted any more');
-SELECT is(settle(:rejected, 25::smallint, 2::smallint),
+SELECT is(settle(:rejected, 25::smallint, 0::smallint),
     '(404,22,,t,7,t,0) REJECTED 0/100, hold NONE, version 1, code 404, ACCOUNT_NOT_FOUND',
     'nor rejected for another reason');
+SELECT is(settle(:rejected, 0::smallint, 1::smallint),
+    '(404,22,,t,7,t,0) REJECTED 0/100, hold UNKNOWN, version 1, code 404, ACCOUNT_NOT_FOUND',
+    'a rejected order is not accepted any more, and what is held for it is a debt');
+SELECT is(settle(:rejected, 25::smallint, 2::smallint),
+    '(404,22,,t,7,t,0) REJECTED 0/100, hold UNKNOWN, version 1, code 404, ACCOUNT_NOT_FOUND',
+    'which is not made twice');
+SELECT is((SELECT (count(*), min(due_at) = now())::text FROM order_service.hold_debt WHERE order_id = :rejected), '(1,t)',
+    'and due at once');
+SELECT order_id AS suspended FROM outcomes WHERE reason = 23 AND hold = 0 \gset
+SELECT is(settle(:suspended, 26::smallint, 2::smallint),
+    '(403,23,,t,7,t,0) REJECTED 0/100, hold UNKNOWN, version 1, code 403, ACCOUNT_SUSPENDED',
+    'so is what may be held for it');
 SELECT is(settle((order_service.place_order(7, 'direct', 'AAPL', 'BUY', 'MARKET', 5)).order_id, 0::smallint, 1::smallint),
     '(200,0,,t,1,t,0) ACCEPTED 0/5, hold NONE, version 1, code 200', 'an order of place_order() has no hold to settle');
 SELECT is((order_service.cancel_order(7, 'cancel', :accepted)).status, 'CANCEL_REQUESTED', 'the order is canceled');
@@ -119,7 +128,8 @@ SELECT is((SELECT array_agg((code, reason, order_id = (ARRAY[:b, :a, :b, :b, :a,
     ARRAY['(200,0,t,1,f)', '(402,20,t,7,f)', '(200,0,t,1,t)', '(200,0,t,1,t)', '(402,20,t,7,t)', '(503,25,t,7,f)'],
     'the first settlement of an order in a batch decides, the others find it');
 SELECT is(state(:a) || ' ' || events(:a),
-    'REJECTED 0/100, hold NONE, version 1, code 402, INSUFFICIENT_FUNDS 1 ORDER_REJECTED', 'one is rejected once');
+    'REJECTED 0/100, hold UNKNOWN, version 1, code 402, INSUFFICIENT_FUNDS 1 ORDER_REJECTED',
+    'one is rejected once, and what is held for it is a debt');
 SELECT is(state(:b) || ' ' || events(:b), 'ACCEPTED 0/100, hold HELD, version 1, code 200 1 ORDER_ACCEPTED',
     'one is accepted once');
 SELECT is(state(:c) || ' ' || events(:c),

@@ -60,6 +60,7 @@ struct Call
 	int64_t begun_us;
 	int64_t deadline_us;
 	int64_t settle_until_us;
+	bool is_shared; /* somebody else may be at this order, too */
 	const ProtobufCMessage *message;
 	const char *session_id; /* that was looked up */
 	int64_t account_id;
@@ -116,6 +117,16 @@ refuse(Call *call, Reason reason, const char *detail)
 {
 	answer_error(call, reason, detail);
 	finish(call);
+}
+
+/* Whether the store has refused, which is the answer then. */
+static bool
+is_refused(Call *call, const StoreResult *result)
+{
+	if (result->code == CODE_OK)
+		return false;
+	refuse(call, result->reason, result->detail);
+	return true;
 }
 
 static void
@@ -204,7 +215,8 @@ reserved(void *context, const AccountResult *result)
 	Call *call = context;
 
 	call->item.reason = result->reason;
-	call->item.hold = result->hold;
+	/* What we were refused, another one at this order may have got, and die before it tells. */
+	call->item.hold = call->is_shared && result->hold == HOLD_NONE ? HOLD_UNKNOWN : result->hold;
 	call->settle_until_us = loop_now_us(call->flow->loop) + SETTLE_LATE_MS_MAX * CLOCK_MS;
 	settle(call);
 }
@@ -229,6 +241,7 @@ received(void *context, const StoreResult *result)
 	{
 		assert(result->code == CODE_OK && !result->is_replayed);
 		call->item.order_id = result->order_id;
+		call->is_shared = result->is_shared;
 		account_reserve(call->flow->account, &reservation, reserved, call);
 		return;
 	}
@@ -279,13 +292,10 @@ canceled(void *context, const StoreResult *result)
 {
 	Call *call = context;
 
-	if (result->code == CODE_OK)
-	{
-		answer_order(call, result);
-		finish(call);
-	}
-	else
-		refuse(call, result->reason, result->detail);
+	if (is_refused(call, result))
+		return;
+	answer_order(call, result);
+	finish(call);
 }
 
 static void
@@ -304,11 +314,8 @@ found(void *context, const StoreResult *result)
 {
 	Call *call = context;
 
-	if (result->code != CODE_OK)
-	{
-		refuse(call, result->reason, result->detail);
+	if (is_refused(call, result))
 		return;
-	}
 	assert(result->order_count == 1);
 	message_encode_order(new_answer(call), &result->orders[0]);
 	answer(call, CODE_OK, false);
@@ -340,11 +347,8 @@ listed(void *context, const StoreResult *result)
 	int wanted = call->item.limit - 1;
 	bool has_more = result->order_count > wanted;
 
-	if (result->code != CODE_OK)
-	{
-		refuse(call, result->reason, result->detail);
+	if (is_refused(call, result))
 		return;
-	}
 	message_encode_orders(new_answer(call), result->orders, has_more ? wanted : result->order_count,
 						  has_more);
 	answer(call, CODE_OK, false);
@@ -409,16 +413,13 @@ forget_session(Call *call)
 static bool
 is_session_found(Call *call, const StoreResult *result)
 {
-	if (result->code == CODE_OK)
-	{
-		session_cache_remember(call->flow->sessions, call->session_id, result->account_id,
-							   loop_now_us(call->flow->loop));
-		return true;
-	}
 	if (result->code == CODE_NO_SESSION)
 		forget_session(call);
-	refuse(call, result->reason, result->detail);
-	return false;
+	if (is_refused(call, result))
+		return false;
+	session_cache_remember(call->flow->sessions, call->session_id, result->account_id,
+						   loop_now_us(call->flow->loop));
+	return true;
 }
 
 static void
@@ -448,11 +449,8 @@ logged_out(void *context, const StoreResult *result)
 {
 	Call *call = context;
 
-	if (result->code != CODE_OK)
-	{
-		refuse(call, result->reason, result->detail);
+	if (is_refused(call, result))
 		return;
-	}
 	forget_session(call);
 	answer_empty(call);
 }

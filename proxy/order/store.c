@@ -95,6 +95,7 @@ recognize_own(const StoreItem *item, StoreResult *result)
 	{
 		result->code = CODE_OK;
 		result->reason = REASON_NONE;
+		result->is_shared = true;
 	}
 	else
 		result->reserve_id = NULL;

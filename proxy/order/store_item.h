@@ -87,6 +87,7 @@ typedef struct StoreResult
 	const char *reserve_id;
 	const char *currency;
 	int64_t reserve_amount; /* micro-units for BUY, units for SELL */
+	bool is_shared;         /* somebody else may be at it, too */
 
 	/* STORE_GET, STORE_FIND, STORE_LIST */
 	const StoreOrder *orders;

@@ -257,6 +257,24 @@ a_refusal_of_account_is_settled_and_answered_as_a_recorded_order(void **state)
 }
 
 static void
+a_refusal_of_an_order_that_somebody_else_may_be_at_leaves_its_hold_unknown(void **state)
+{
+	(void) state;
+	log_in();
+	place("");
+	give(&(StoreResult){.code = CODE_OK,
+						.order_id = 18,
+						.reserve_id = "r-18",
+						.currency = "USD",
+						.is_shared = true});
+	give_hold(REASON_INSUFFICIENT_FUNDS, HOLD_NONE);
+	assert_int_equal(asked->hold, HOLD_UNKNOWN);
+	give(&(StoreResult){
+		.code = 402, .reason = REASON_INSUFFICIENT_FUNDS, .order_id = 18, .status = 7});
+	expect_order(402, 7, false);
+}
+
+static void
 a_repeated_key_gets_the_recorded_answer_and_account_is_not_asked(void **state)
 {
 	(void) state;
@@ -554,6 +572,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(an_order_is_received_reserved_settled_and_only_then_answered),
 		TEST(a_refusal_of_account_is_settled_and_answered_as_a_recorded_order),
+		TEST(a_refusal_of_an_order_that_somebody_else_may_be_at_leaves_its_hold_unknown),
 		TEST(a_repeated_key_gets_the_recorded_answer_and_account_is_not_asked),
 		TEST(a_refused_request_is_an_error_and_account_is_not_asked),
 		TEST(what_account_would_not_be_asked_for_is_refused_and_not_recorded),

@@ -17,12 +17,12 @@ SENT = 1
 
 HEADERS = ("id", "type", "ce_specversion", "ce_id", "ce_source", "ce_type", "content-type")
 
-# The status an event may report; CANCEL_REJECTED reports the one before the request.
+# The status an event may report: a cancel that is pending stays so; CANCEL_REJECTED reports the one before the request.
 STATUS_AFTER = {
     "ORDER_ACCEPTED": {"ACCEPTED"},
     "ORDER_REJECTED": {"REJECTED"},
     "ORDER_CANCEL_REQUESTED": {"CANCEL_REQUESTED"},
-    "ORDER_SENT": {"SENT"},
+    "ORDER_SENT": {"SENT", "CANCEL_REQUESTED"},
     "ORDER_PARTIALLY_FILLED": {"PARTIALLY_FILLED", "CANCEL_REQUESTED"},
     "ORDER_FILLED": {"FILLED"},
     "ORDER_CANCELED": {"CANCELED"},

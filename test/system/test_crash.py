@@ -10,8 +10,10 @@ import random
 import signal
 from collections import Counter
 
+import faults
 import ledger
 import pytest
+from faults import pid_of
 from load import Flood, Load, add_instruments, broken_promises, stats, wait_all_sent
 from soak import sized
 from stack import wait_until
@@ -39,33 +41,19 @@ def prepare(server):
         wait_until(lambda: stats(connection)["state"] == "STREAMING", 60, "publisher at work")
 
 
-def pid_of(server, backend_type):
-    return wait_until(lambda: server.backend_pids(backend_type), 30, f"a {backend_type}")[0]
-
-
 # --- whom to kill ---
 
 
-def kill_process(server, backend_type):
-    """A child that dies takes all others with it; returns when the server has started again."""
-    log_start = len(server.log_text())
-    os.kill(pid_of(server, backend_type), signal.SIGKILL)
-    server.wait_for_log("database system is ready to accept connections", 60, log_start)
-
-
 def kill_publisher(server, _kafka):
-    kill_process(server, "order_service publisher")
+    faults.kill_process(server, faults.PUBLISHER)
 
 
 def kill_backend(server, _kafka):
-    kill_process(server, "client backend")
+    faults.kill_process(server, faults.CLIENT_BACKEND)
 
 
 def kill_postmaster(server, _kafka):
-    """The others have to notice and end by themselves: no new server can start before."""
-    os.kill(server.pid, signal.SIGKILL)
-    wait_until(lambda: not server.processes(), 30, "end of the orphans")
-    server.kill9()
+    faults.kill_postmaster(server)
     server.start()
 
 
@@ -140,9 +128,9 @@ def test_a_publisher_terminated_under_load_loses_and_repeats_nothing(server, top
     with Load(server, CLIENTS) as load:
         for _ in range(TERMINATIONS):
             load.wait_for_more(ORDERS_PER_TERMINATION, 120)
-            pid = pid_of(server, "order_service publisher")
+            pid = pid_of(server, faults.PUBLISHER)
             server.execute("SELECT pg_terminate_backend(%s)", [pid])
-            wait_until(lambda: server.backend_pids("order_service publisher") not in ([], [pid]), 30, "a new publisher")
+            wait_until(lambda: server.backend_pids(faults.PUBLISHER) not in ([], [pid]), 30, "a new publisher")
         load.wait_for_more(ORDERS_PER_TERMINATION, 120)
     with server.connect() as connection:
         wait_all_sent(connection)
@@ -191,7 +179,7 @@ def crash_repeatedly(server, work):
         paths.update({name: figures[name] for name in ("from_ring", "from_table")})
         if number % 2:
             # For certain not durable: nobody is left who would have written these.
-            freeze(server, "order_service publisher", "Extension")
+            freeze(server, faults.PUBLISHER, "Extension")
             work.wait_for_more(ORDERS_NOT_DURABLE, 120)
         server.kill9()
         server.start()

@@ -68,7 +68,7 @@ class Proxy(Program):
 
     def ask(self, path, method="GET"):
         """(HTTP status, text) from the admin interface; OSError or HTTPException when it does not answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=ADMIN_SECONDS_MAX)
+        connection = http.client.HTTPConnection(self.host, self.admin_port, timeout=ADMIN_SECONDS_MAX)
         try:
             connection.request(method, path)
             response = connection.getresponse()

@@ -1,11 +1,12 @@
 """Many orders through a proxy: order-bench as the generator, and its log held against the tables.
 
 open_accounts(whole)      sessions of accounts that can pay, and of some that cannot pay for all they ask for
-Bench(whole, ...)         a run: start(), join(); .output and .log afterwards
+Bench(whole, ...)         a run: start(), stop() before its time, join(); .output and .log afterwards
 Log                       what was answered; .broken_promises(connection)
 merged(logs)              of several runs, one
 """
 
+import signal
 import subprocess
 
 from host import program
@@ -134,6 +135,16 @@ class Bench:
     @property
     def is_running(self):
         return self._process.poll() is None
+
+    def stop(self):
+        """Send no more; join() waits for the answers."""
+        self._process.send_signal(signal.SIGINT)
+
+    def kill(self):
+        """End it at once, if it still runs: for a test that has failed."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
     def join(self, seconds):
         """Wait for its end, which must be a good one: everything was answered."""

@@ -176,13 +176,14 @@ def _whole_factory(scratch, make_postgres):
         label = f"account-{len(made) + 1}"
         return start(label, stack.Account(scratch / f"{label}-{uuid.uuid4().hex[:8]}"))
 
-    def make(postgres=None, account=None, kafka=None, topic=None, settings=None, variant=VARIANT, wrapper=()):
+    def make(postgres=None, account=None, kafka=None, topic=None, settings=None, variant=VARIANT, wrapper=(), home=None):
         """Make a proxy, and the servers behind it that are not given.
 
         kafka, topic    where a new cluster publishes to (none: nowhere)
         settings        the proxy's: {"section.name": value}
         variant, wrapper    which build of it (PROXY_VARIANT in the environment says which is usual), and words
                             before its command
+        home            its address, and the words before a command that run it there, if it lives elsewhere
         """
         from whole import Whole
 
@@ -192,6 +193,8 @@ def _whole_factory(scratch, make_postgres):
         label = f"proxy-{variant}-{len(made) + 1}"
         directory = scratch / f"{label}-{uuid.uuid4().hex[:8]}"
         proxy = stack.Proxy(directory, postgres, account, settings=settings, variant=variant, wrapper=wrapper)
+        if home is not None:
+            proxy.host, proxy.before = home
         return Whole(postgres, account, start(label, proxy), topic)
 
     def end_all():
@@ -228,7 +231,7 @@ def whole_factory(scratch, make_postgres):
 
 @pytest.fixture
 def make_whole(whole_factory):
-    """make_whole(postgres=None, account=None, kafka=None, topic=None, settings=None, variant=VARIANT, wrapper=())"""
+    """make_whole(postgres=None, account=None, kafka=None, topic=None, settings=None, variant=VARIANT, wrapper=(), home=None)"""
     return whole_factory[0]
 
 

@@ -11,7 +11,7 @@ from account import Account
 from bulk import Bench
 from host import free_port
 from load import SYMBOLS
-from namespace import FAR, NEAR, Away, is_inside, run_inside
+from namespace import Away, is_inside, run_inside
 from stack import wait_until
 from whole import CASH
 
@@ -71,10 +71,14 @@ else:
         away.close()
 
     @pytest.fixture
-    def services(away, scratch):
+    def wire(away):
+        return away.add_wire()
+
+    @pytest.fixture
+    def services(away, wire, scratch):
         port = free_port()
-        with Service(scratch / "near", NEAR, port) as near:
-            with Service(scratch / "far", FAR, port, away.before) as far:
+        with Service(scratch / "near", wire.near, port) as near:
+            with Service(scratch / "far", wire.far, port, away.before) as far:
                 yield Services(near, far)
 
     def wait_for_ready(whole, count, seconds):
@@ -92,7 +96,7 @@ else:
     def call_count(service):
         return sum(sum(results.values()) for results in service.totals()["calls"].values())
 
-    def test_inside(make_whole, services, away, tmp_path):
+    def test_inside(make_whole, services, wire, tmp_path):
         whole = make_whole(account=services, settings=PATIENT)
         wait_for_ready(whole, 2, READY_SECONDS_MAX)
         symbols = {symbol: 10**9 for symbol in SYMBOLS}
@@ -101,10 +105,10 @@ else:
         bench.start()
         wait_for_calls(services.far, RATE // 2)
 
-        away.cut()
+        wire.cut()
         left = wait_for_ready(whole, 1, LEAVE_SECONDS_MAX)
         wait_until(lambda: whole.proxy.metrics()["grpc_client_connect_failures_total"], READY_SECONDS_MAX, "an attempt")
-        away.join()
+        wire.join()
         back = wait_for_ready(whole, 2, RETURN_SECONDS_MAX)
         wait_for_calls(services.far, RATE // 10)
         assert bench.is_running, "the run was over too early"

@@ -3,6 +3,7 @@
 with Relay(server_port) as relay: ...    relay.port is where clients connect
 relay.delay = 0.2                        from now on the server's answers come so many seconds later
 relay.trickle = (3, 0.001)               from now on at most 3 bytes go at a time, then a pause; either way
+relay.is_frozen = True                   from now on nothing goes; it waits here
 relay.calm()                             as at the beginning
 """
 
@@ -10,6 +11,7 @@ import asyncio
 import threading
 
 READ_BYTES_MAX = 65536
+LOOK_SECONDS = 0.01
 HOST = "127.0.0.1"
 
 
@@ -29,6 +31,7 @@ class Relay:
         """Pass everything on at once."""
         self.delay = 0.0
         self.trickle = None
+        self.is_frozen = False
 
     def __enter__(self):
         threading.Thread(target=self._loop.run_forever, name="relay", daemon=True).start()
@@ -85,6 +88,8 @@ class Relay:
             if data is None:
                 return
             await self._pause(due - self._loop.time())
+            while self.is_frozen:
+                await self._pause(LOOK_SECONDS)
             while data:
                 size, pause = self.trickle or (len(data), 0)
                 writer.write(data[:size])

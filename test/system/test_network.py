@@ -19,7 +19,7 @@ from whole import BREAKER_OFF
 
 CUTS = sized(1, 10)
 ORDERS_BETWEEN = sized(20, 200)
-RUN_SECONDS_MAX = sized(600, 3000)
+RUN_SECONDS_MAX = sized(900, 3400)
 STEP_SECONDS_MAX = 60
 PINGS = 20
 # The promise is 5 s until a dead connection is found, and 10 s until orders are accepted again.

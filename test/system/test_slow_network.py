@@ -3,9 +3,11 @@
 Shows 5 of the issue on crashes and unknown outcomes; test_network.py has the rest of it.
 """
 
+import time
 from contextlib import ExitStack
 
 import pytest
+import wire
 from pgserver import DATABASE
 from proxy import ROLE
 from relay import HOST, Relay
@@ -30,6 +32,15 @@ RATE_IN_PIECES = 5
 # Where Account is not what is slow, it has more time than it needs.
 PATIENT = {"account.attempt_timeout": "400ms", "account.overall_timeout": "800ms", **BREAKER_OFF}
 BRISK = {"account.breaker_open_time": "1s"}
+# Account leaves 200 ms of a request's time; a request that came so much later has more than that left.
+ACCOUNT_DELAY_MS = 1800
+SLOW_ACCOUNT = {
+    "listen.request_timeout": "2s",
+    "account.attempt_timeout": "1900ms",
+    "account.overall_timeout": "1900ms",
+}
+LATER_SECONDS = 0.4
+ACCEPTED = 1
 
 LATE_HOLDS = "SELECT reserve_id FROM order_service.orders WHERE hold = 2"
 
@@ -57,16 +68,25 @@ def account_relay(account):
 
 
 @pytest.fixture
-def make_watch(make_whole, postgres, account, database_relay, account_relay, topic, tmp_path):
-    """make_watch(settings, rate) -> Watch that has begun: on a system with a relay on either link."""
+def make_slow(make_whole, postgres, account, database_relay, account_relay, topic):
+    """make_slow(settings) -> Whole: a system with a relay on either link."""
+
+    def make(settings):
+        writer = f"host={HOST} port={database_relay.port} user={ROLE} dbname={DATABASE}"
+        links = {"database.writer": writer, "account.endpoints": f"{HOST}:{account_relay.port}"}
+        return make_whole(postgres, account, topic=topic, variant="asan", settings={**links, **settings})
+
+    return make
+
+
+@pytest.fixture
+def make_watch(make_slow, tmp_path):
+    """make_watch(settings, rate) -> Watch that has begun, on such a system."""
     watches = ExitStack()
 
     def make(settings, rate=RATE):
-        writer = f"host={HOST} port={database_relay.port} user={ROLE} dbname={DATABASE}"
-        links = {"database.writer": writer, "account.endpoints": f"{HOST}:{account_relay.port}"}
-        whole = make_whole(postgres, account, topic=topic, variant="asan", settings={**links, **settings})
         print()
-        return watches.enter_context(Watch(whole, tmp_path, rate))
+        return watches.enter_context(Watch(make_slow(settings), tmp_path, rate))
 
     with watches:
         yield make
@@ -116,3 +136,25 @@ def test_frames_that_come_in_small_pieces_are_put_together(make_watch, database_
     watch.wait_for_acceptance(RECOVERY_SECONDS_MAX)
     codes = watch.finish(read_topic, ANSWER_SECONDS_MAX)
     assert codes[200] > ORDERS
+
+
+def test_an_order_that_cannot_be_settled_is_answered_in_time_and_settled_later(make_slow, database_relay, account):
+    """Also when Account needs most of the time. A request that comes later, and must wait as long, is the clock."""
+    whole = make_slow(SLOW_ACCOUNT)
+    account_id = whole.new_account()
+    key = wire.new_key()
+    with whole.client(account_id) as client:
+        account.faults([{"kind": "delay", "delay_ms": ACCOUNT_DELAY_MS, "when": "after"}])
+        placed = client.send(wire.PLACE, wire.place_request(idempotency_key=key).SerializeToString())
+        wait_until(lambda: whole.order_count(account_id) == 1, STEP_SECONDS_MAX, "an order that was received")
+        database_relay.is_frozen = True
+        begin = time.monotonic()
+        wait_until(lambda: time.monotonic() - begin > LATER_SECONDS, STEP_SECONDS_MAX, "a while")
+        asked = client.send(wire.GET, wire.message("GetOrderRequest")(idempotency_key=key).SerializeToString())
+        answers = client.receive_all(2)
+        assert [answer.correlation for answer in answers] == [placed, asked]
+        assert [wire.error_of(answer).code for answer in answers] == [504, 503]
+        database_relay.calm()
+        account.clear_faults()
+        wait_until(lambda: client.get(idempotency_key=key).status == ACCEPTED, STEP_SECONDS_MAX, "a late settlement")
+    assert whole.differences() == []

@@ -163,10 +163,10 @@
 #define SESSION_CACHE_MAX 65536
 
 /*
- * A reservation is settled even if its client has been answered: for so long after the reservation,
- * in attempts of so long. Then a resolver has taken the order.
+ * A reservation is settled even if its client has been answered: in attempts of so long, for so
+ * long after the reservation. Then a resolver has taken the order.
  */
-#define SETTLE_MS_MIN 1000
+#define SETTLE_LATE_MS 1000
 #define SETTLE_LATE_MS_MAX 30000
 
 /* What a server without room was asked to settle is asked again after this. */

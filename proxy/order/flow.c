@@ -12,8 +12,8 @@
  *			only once the order is recorded as RECEIVED, and the client hears of an order only once
  *			it is settled. Whoever comes next can then finish or undo it.
  *
- * LIMITS	A request is answered within request_timeout. Settling goes on without the client, for
- *			SETTLE_LATE_MS_MAX: what is reserved should be accepted rather than given up.
+ * LIMITS	A request is answered within request_timeout, or when the attempt at Account ends that
+ *			is under way then. Settling goes on without the client, for SETTLE_LATE_MS_MAX.
  *
  * FAILURE	If the process dies: before receive, nothing is recorded and the key is unused; between
  *			receive and settle, the order stays RECEIVED and a resolver rejects it and pays for its
@@ -204,9 +204,9 @@ settled(void *context, const StoreResult *result)
 static void
 settle(Call *call)
 {
-	int64_t at_least = loop_now_us(call->flow->loop) + SETTLE_MS_MIN * CLOCK_MS;
+	int64_t late_us = loop_now_us(call->flow->loop) + SETTLE_LATE_MS * CLOCK_MS;
 
-	ask(call, STORE_SETTLE, call->deadline_us > at_least ? call->deadline_us : at_least, settled);
+	ask(call, STORE_SETTLE, call->callback != NULL ? call->deadline_us : late_us, settled);
 }
 
 static void

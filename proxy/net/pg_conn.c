@@ -5,7 +5,7 @@
  * DESIGN	State        waits for                             goes on to
  *			SEARCHING    the addresses of a host               LOGGING_IN
  *			LOGGING_IN   what PQconnectPoll() asks for         PREPARING
- *			PREPARING    the answers to Prepare, one by one    IDLE
+ *			PREPARING    SET, then Prepare, one by one         IDLE
  *			IDLE         nothing; reads what the server says   CALLING, CLOSED
  *			CALLING      the result and ReadyForQuery          IDLE, CLOSED
  *
@@ -29,6 +29,17 @@
 #include "base/clock.h"
 
 #define PEER_SIZE 128
+
+/*
+ * The server is to find out, too, when we are gone without a word: within 15 s. The kernel alone
+ * would take two hours, for which each session would count among the server's connections.
+ */
+static const char session_settings[] =
+	"SET tcp_user_timeout = '15s'; SET tcp_keepalives_idle = 10;"
+	" SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3";
+
+/* The number of a statement that is none yet. */
+#define SETTINGS_FIRST (-1)
 
 typedef enum PgConnState
 {
@@ -194,20 +205,29 @@ flush(PgConn *conn)
 	return rest >= 0;
 }
 
+static bool
+send_next(PgConn *conn)
+{
+	const PgStatement *statement;
+
+	if (conn->prepared_count == SETTINGS_FIRST)
+		return PQsendQuery(conn->pg, session_settings) == 1 && flush(conn);
+	statement = &conn->options.statements[conn->prepared_count];
+	return PQsendPrepare(conn->pg, statement->name, statement->sql, statement->parameter_count,
+						 statement->parameter_types) == 1 &&
+		   flush(conn);
+}
+
 static void
 prepare_next(PgConn *conn)
 {
-	const PgStatement *statement = &conn->options.statements[conn->prepared_count];
-
 	if (conn->prepared_count == conn->options.statement_count)
 	{
 		conn->failure = (PgFailure){0};
 		finish(conn, PG_OK);
 		return;
 	}
-	if (PQsendPrepare(conn->pg, statement->name, statement->sql, statement->parameter_count,
-					  statement->parameter_types) == 1 &&
-		flush(conn))
+	if (send_next(conn))
 		return;
 	note_own_failure(conn);
 	fail_attempt(conn);
@@ -233,7 +253,7 @@ log_in_done(PgConn *conn)
 		return;
 	}
 	conn->state = CONN_PREPARING;
-	conn->prepared_count = 0;
+	conn->prepared_count = SETTINGS_FIRST;
 	loop_event_add(&conn->input, LOOP_FOREVER);
 	prepare_next(conn);
 }

@@ -5,6 +5,7 @@ network of its own, with a wire to each server and one for its clients.
 """
 
 from collections import namedtuple
+from functools import partial
 
 import pytest
 from account import Account
@@ -35,6 +36,8 @@ REQUEST = {"listen.request_timeout": f"{REQUEST_SECONDS}s"}
 # lets orders through again soon.
 PATIENT = {"account.attempt_timeout": "400ms", "account.overall_timeout": "800ms", **BREAKER_OFF}
 BRISK = {"account.breaker_open_time": "1s"}
+
+SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE client_addr = %s"
 
 Apart = namedtuple("Apart", "whole database account")
 
@@ -131,7 +134,9 @@ else:
             codes = watch.finish(read_topic, ANSWER_SECONDS_MAX)
         assert link.refusals & codes.keys()
 
-    def test_a_database_that_vanishes_is_found_dead_and_looked_for_elsewhere(make_apart, read_topic, tmp_path):
+    def test_a_database_that_vanishes_is_found_dead_and_looked_for_elsewhere(
+        make_apart, postgres, read_topic, tmp_path
+    ):
         """Nobody says a word on the connections that were open: nothing ever comes back on that wire."""
         apart = make_apart({**PATIENT, "database.connect_timeout": "1s"}, hosts=2)
         with Watch(apart.whole, tmp_path) as watch:
@@ -143,6 +148,9 @@ else:
             wait_for_dead_connection(apart.whole, lost)
             codes = watch.finish(read_topic, ANSWER_SECONDS_MAX)
         assert codes.keys() & {503, 504}
+        # The server has sessions on that wire, whose other end is silent.
+        sessions = partial(postgres.execute, SESSIONS, [apart.database.far])
+        wait_until(lambda: sessions() == [(0,)], STEP_SECONDS_MAX, "end of the sessions that nobody has")
 
     @pytest.mark.parametrize("link", LINKS, ids=lambda link: link.name)
     def test_a_link_that_loses_packets_loses_no_order(make_apart, read_topic, tmp_path, link):

@@ -11,6 +11,7 @@ import hashlib
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 DIRECTORY = Path(__file__).resolve().parent
@@ -18,11 +19,13 @@ ROOT = DIRECTORY.parents[1]
 sys.path.insert(0, str(ROOT / "sandbox"))
 
 import batches  # noqa: E402 (what these import is found only through the line above)
+import growth  # noqa: E402
 import machine  # noqa: E402
 import outbox  # noqa: E402
 import report  # noqa: E402
 import single  # noqa: E402
 import stack  # noqa: E402
+import whole_path  # noqa: E402
 from pgserver import pg_config, private  # noqa: E402
 from servers import Servers  # noqa: E402
 
@@ -50,12 +53,18 @@ COST_NAMES = {
     "copy x1": "COPY",
     "drain": "drain",
     **{f"open {rate}": f"place_order at {rate}/s, publisher on" for rate in RATES},
+    **{f"whole 64x{count}": f"whole path, 64 x {count}" for count in whole_path.IN_FLIGHT},
+    **{f"unpublished 64x{count}": f"whole path, 64 x {count}, no publisher" for count in whole_path.IN_FLIGHT},
+    **{f"whole {rate}/s": f"whole path at {rate}/s" for rate in whole_path.RATES},
 }
+PARTS = "abcde"
 
 
 class Bench:
     def __init__(self, servers, arguments):
         self.servers = servers
+        self.grown_servers = None
+        self.existing = arguments.existing
         self.parts = set(arguments.only)
         self.seconds = arguments.seconds
         self.backlog = arguments.backlog
@@ -65,12 +74,12 @@ class Bench:
         self.copy_files = None
         self._round = 0
 
-    def record(self, series, function, *arguments):
+    def record(self, series, function, *arguments, servers=None):
         begin = time.monotonic()
-        result = self.best_of(function, arguments)
+        result = self.best_of(function, [servers or self.servers, *arguments])
         self.samples.add(series, self._round, result)
         speed = result.get("events_per_s") or result.get("orders_per_s")
-        text = f"{speed:,.0f}/s" if speed else f"{result['cpu_us_backend']:.1f} us"
+        text = f"{speed:,.0f}/s" if speed else f"{result['cpu_us_backend']:.1f} us" if "cpu_us_backend" in result else ""
         text = f"  round {self._round}: {series}: {text} ({time.monotonic() - begin:.1f} s)"
         print(text, file=sys.stderr, flush=True)
 
@@ -80,7 +89,7 @@ class Bench:
         while True:
             self.wait_quiet()
             begin = time.monotonic()
-            runs.append(function(self.servers, *arguments))
+            runs.append(function(*arguments))
             if len(runs) > 1:
                 self.patience -= time.monotonic() - begin
             if self.patience <= 0 or runs[-1]["others_cores"] < OTHERS_CORES_MAX:
@@ -98,7 +107,7 @@ class Bench:
 
     def prepare(self):
         """Warm Kafka up, and make the rows for COPY."""
-        if self.parts & {"a", "c", "d"}:
+        if self.parts & {"a", "c", "d", "e"}:
             self.servers.reset()
             batches.place(self.servers, WARM_UP_ORDERS)
         if "b" in self.parts:
@@ -108,7 +117,7 @@ class Bench:
         """Every other round in the opposite order, so that what grows slowly favours nobody."""
         self._round = number
         self.patience += self.patience_per_round
-        blocks = [self.without_publisher, self.with_publisher]
+        blocks = [self.without_publisher, self.with_publisher, self.whole_path]
         for block in blocks if number % 2 else reversed(blocks):
             block()
 
@@ -136,6 +145,36 @@ class Bench:
             for rate in RATES:
                 self.record(f"open {rate}", outbox.run_open_loop, rate, self.seconds)
 
+    def whole_path(self):
+        if "e" not in self.parts:
+            return
+        blocks = [self.whole_unpublished, self.whole_published]
+        for block in blocks if self._round % 2 else reversed(blocks):
+            block()
+        self.record("idle", whole_path.run_idle)
+        self.record("connections", whole_path.run_connections)
+        if self.grown_servers is not None:
+            self.whole_grown()
+
+    def whole_unpublished(self):
+        self.servers.restart(has_publisher=False)
+        self.record("baseline 32", whole_path.run_baseline, CONNECTIONS[-1], self.seconds)
+        for count in whole_path.IN_FLIGHT:
+            self.record(f"unpublished 64x{count}", whole_path.run_closed, count, self.seconds)
+
+    def whole_published(self):
+        self.servers.restart(has_publisher=True)
+        for count in whole_path.IN_FLIGHT:
+            self.record(f"whole 64x{count}", whole_path.run_closed, count, self.seconds)
+        for rate in whole_path.RATES:
+            self.record(f"whole {rate}/s", whole_path.run_open, rate, self.seconds)
+
+    def whole_grown(self):
+        pair = [("empty", self.servers), ("grown", self.grown_servers)]
+        for name, (function, arguments) in growth.runs(self.seconds).items():
+            for prefix, servers in pair if self._round % 2 else reversed(pair):
+                self.record(f"{prefix} {name}", function, *arguments, servers=servers)
+
     def both(self):
         pair = [("ours", "order_service"), ("plpgsql", "bench")]
         return pair if self._round % 2 else reversed(pair)
@@ -159,7 +198,12 @@ class Bench:
             parts.append(report.batch_table(self.samples, SIZES, BATCH_CONNECTIONS))
         if "c" in self.parts:
             parts.append(report.outbox_tables(self.samples, RATES))
-        if "d" in self.parts:
+        if "e" in self.parts:
+            parts.append(report.whole_tables(self.samples, whole_path.IN_FLIGHT, whole_path.RATES))
+            parts.append(report.proxy_table(self.samples))
+        if self.existing:
+            parts.append(report.growth_table(self.samples, growth.runs(self.seconds), self.existing))
+        if self.parts & {"d", "e"}:
             parts += [report.cost_table(self.samples, COST_NAMES), report.loop_table(self.samples)]
         parts.append(report.noise_text(self.samples, machine.PROCESSORS))
         return "\n".join(parts)
@@ -185,12 +229,14 @@ def describe(arguments, servers):
         "rounds": arguments.rounds,
         "backlog": arguments.backlog,
         "patience": arguments.patience,
+        "existing": arguments.existing,
+        "proxy_settings": servers.proxy_settings,
     }
 
 
 def result_path(arguments):
     """The day's file is for whole runs; a part of one, or a short one, must not replace it."""
-    is_whole = set(arguments.only) == set("abcd") and arguments.rounds >= ROUNDS_MIN and arguments.backlog >= BACKLOG
+    is_whole = set(arguments.only) == set(PARTS) and arguments.rounds >= ROUNDS_MIN and arguments.backlog >= BACKLOG
     name = datetime.date.today().isoformat() + ("" if is_whole else "-partial")
     return DIRECTORY / "results" / f"{name}.json"
 
@@ -199,7 +245,13 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--seconds", type=int, default=3, help="of each run (%(default)s)")
     parser.add_argument("--rounds", type=int, default=ROUNDS_MIN, help="how often each run is made (%(default)s)")
-    parser.add_argument("--only", default="abcd", help="parts, some of: a b c d (all)")
+    parser.add_argument("--only", default=PARTS, help="parts, some of: a b c d e (all)")
+    parser.add_argument(
+        "--existing", type=int, default=0, help="of part e: as many orders in a second server beside the first (none)"
+    )
+    parser.add_argument(
+        "--proxy", action="append", default=[], metavar="NAME=VALUE", help="of part e: a setting that is not its default"
+    )
     parser.add_argument("--backlog", type=int, default=BACKLOG, help="events of the drain (%(default)s)")
     parser.add_argument(
         "--patience",
@@ -211,8 +263,12 @@ def parse_arguments():
     parser.add_argument("--profile", action="store_true", help="no table: where place_order spends its cycles (perf)")
     arguments = parser.parse_args()
     arguments.only = arguments.only.replace(",", "").replace(" ", "")
-    if not set(arguments.only) <= set("abcd") or arguments.seconds < 1 or arguments.rounds < 1:
-        parser.error("parts are a, b, c, d; seconds and rounds are at least 1")
+    if not set(arguments.only) <= set(PARTS) or arguments.seconds < 1 or arguments.rounds < 1:
+        parser.error("parts are a, b, c, d, e; seconds and rounds are at least 1")
+    if arguments.existing and "e" not in arguments.only:
+        parser.error("--existing belongs to part e")
+    if not all("=" in setting for setting in arguments.proxy):
+        parser.error("a setting of the proxy is NAME=VALUE, such as account.attempt_timeout=1s")
     return arguments
 
 
@@ -221,6 +277,7 @@ def main():
     stack.exit_on_signals()
     stack.require_extension()
     with stack.Scratch("bench") as directory, Servers(directory).running() as servers:
+        servers.proxy_settings = dict(setting.split("=", 1) for setting in arguments.proxy)
         head = describe(arguments, servers)
         if arguments.profile:
             import profiling
@@ -229,9 +286,13 @@ def main():
             return 0
         bench = Bench(servers, arguments)
         bench.prepare()
-        for number in range(1, arguments.rounds + 1):
-            bench.run_round(number)
+        with growth.grown(servers, arguments.existing) if arguments.existing else nullcontext() as grown:
+            bench.grown_servers = grown
+            for number in range(1, arguments.rounds + 1):
+                bench.run_round(number)
         print(f"commit {head['commit']}, {head['date']}, {arguments.rounds} rounds of {arguments.seconds} s\n")
+        if arguments.proxy:
+            print(f"The proxy's settings are not its defaults: {', '.join(arguments.proxy)}\n")
         print(bench.text())
         path = result_path(arguments)
         report.write(path, head, bench.samples)

@@ -40,18 +40,26 @@ def cpu_seconds(pid, with_dead_children=False):
 
 
 def precise_cpu_seconds(pid):
-    """The same for a process with one thread, without the rounding to clock ticks."""
-    with open(f"/proc/{pid}/schedstat", encoding="ascii") as file:
-        return int(file.read().split()[0]) / 1e9
+    """The same without the rounding to clock ticks, for a process none of whose threads ends meanwhile."""
+    nanoseconds = 0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/schedstat", encoding="ascii") as file:
+            nanoseconds += int(file.read().split()[0])
+    return nanoseconds / 1e9
+
+
+def memory_mb(pid, kind):
+    """Memory of a process, of a kind in /proc/<pid>/status such as VmRSS, all that is resident; 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+            return next((int(line.split()[1]) / 1024 for line in file if line.startswith(f"{kind}:")), 0.0)
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
 
 
 def own_memory_mb(pid):
     """Memory of a process that is neither a file's nor shared; 0 when it is gone."""
-    try:
-        with open(f"/proc/{pid}/status", encoding="utf-8") as file:
-            return next((int(line.split()[1]) / 1024 for line in file if line.startswith("RssAnon:")), 0.0)
-    except (FileNotFoundError, ProcessLookupError):
-        return 0.0
+    return memory_mb(pid, "RssAnon")
 
 
 def _children(pid):
@@ -75,12 +83,12 @@ def _busy_seconds():
     return (user + nice + system + irq + softirq + steal) * TICK_SECONDS
 
 
-def snapshot(postmaster, kafka_pids, ignored=()):
-    """{kind: CPU seconds so far}; `ignored` are backends of ours that only watch."""
+def snapshot(postmaster, programs, ignored=()):
+    """{kind: CPU seconds so far}; `programs` are {kind: pids} beside PostgreSQL, `ignored` backends that only watch."""
     seconds = {"time": time.monotonic(), "machine": _busy_seconds(), "self": time.process_time()}
     seconds["backends"] = cpu_seconds(postmaster, True) - cpu_seconds(postmaster)
     seconds["other servers"] = cpu_seconds(postmaster)
-    seconds["kafka"] = sum(cpu_seconds(pid) for pid in kafka_pids)
+    seconds.update({kind: sum(cpu_seconds(pid) for pid in pids) for kind, pids in programs.items()})
     for pid in _children(postmaster):
         kind = "watching" if pid in ignored else _kind(pid)
         seconds[kind] = seconds.get(kind, 0.0) + cpu_seconds(pid)

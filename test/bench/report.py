@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 # Heading, figure, digits.
 DRAIN_FIGURES = (
@@ -19,7 +19,10 @@ RATE_FIGURES = (
     ("CPU, cores", "cores", 2),
     ("own memory, MB", "memory_mb", 1),
 )
-COST_KINDS = ("backends", "publisher", "kafka", "walwriter", "checkpointer", "client")
+IDLE_FIGURES = (("proxy_mb", 1), ("proxy_percent", 3), ("publisher_percent", 3))
+COST_KINDS = ("proxy", "backends", "publisher", "account", "kafka", "walwriter", "checkpointer", "client")
+# Of the whole path: heading, figure, digits.
+LATENCY_FIGURES = (("p50, ms", "p50_ms", 1), ("p99", "p99_ms", 1), ("p99.9", "p999_ms", 1), ("max", "max_ms", 0))
 
 
 class Samples:
@@ -43,8 +46,9 @@ class Samples:
 
     def ratios(self, series, other, figure="orders_per_s"):
         """The quotient of two series, round by round: what slowed a whole round down cancels out."""
-        rounds = self._runs.get(series, {}).keys() & self._runs.get(other, {}).keys()
-        return [self._runs[series][n][figure] / self._runs[other][n][figure] for n in sorted(rounds)]
+        ours, others = self._runs.get(series, {}), self._runs.get(other, {})
+        rounds = [n for n in sorted(ours.keys() & others.keys()) if others[n][figure]]
+        return [ours[n][figure] / others[n][figure] for n in rounds]
 
     def median(self, series, figure):
         values = self.values(series, figure)
@@ -182,6 +186,67 @@ def cost_table(samples, names):
         rows.append([name, *cells])
     heads = ["per order (median)", *COST_KINDS, "WAL bytes", "fsyncs"]
     return "(d) cost of an order by process, CPU us\n\n" + table(heads, rows)
+
+
+def _latencies(samples, series):
+    return [spread(samples.values(series, figure), digits) for _, figure, digits in LATENCY_FIGURES]
+
+
+def _outcome(samples, series):
+    """All answers by code, requests without one, and what the ledger check found, over all rounds."""
+    codes = Counter()
+    for answers in samples.values(series, "codes"):
+        codes.update(answers)
+    text = ", ".join(f"{code}: {count:,}" for code, count in sorted(codes.items()))
+    unanswered = sum(samples.values(series, "unanswered"))
+    return [text + (f", none: {unanswered:,}" if unanswered else ""), str(sum(samples.values(series, "differences")))]
+
+
+def whole_tables(samples, in_flight, rates):
+    """The whole path: closed loops beside the plpgsql function alone, and open loops."""
+    rows = []
+    for count in in_flight:
+        series, without = f"whole 64x{count}", f"unpublished 64x{count}"
+        if series not in samples:
+            continue
+        loss = [(1 - ratio) * 100 for ratio in samples.ratios(series, without)]
+        cells = [spread(samples.values(name, "orders_per_s")) for name in (series, "baseline 32")]
+        cells += [spread(samples.ratios(series, "baseline 32"), 2), *_latencies(samples, series)[:2]]
+        cells += [spread(samples.values(without, "orders_per_s")), spread(loss), *_outcome(samples, series)]
+        rows.append([f"64 x {count}", *cells])
+    heads = ["in flight", "orders/s", "plpgsql, 32", "ratio", "p50, ms", "p99", "no publisher", "its cost, %"]
+    text = "(e) whole path, closed loop\n\n" + table([*heads, "answers", "differences"], rows) + "\n"
+    rows = []
+    for rate in rates:
+        series = f"whole {rate}/s"
+        if series in samples:
+            cells = [spread(samples.values(series, "orders_per_s")), *_latencies(samples, series)]
+            cells += [spread(samples.values(series, figure)) for figure in ("behind", "sent_after_ms")]
+            rows.append([f"{rate:,}", *cells, *_outcome(samples, series)])
+    heads = ["orders/s", "accepted/s", *(head for head, *_ in LATENCY_FIGURES), "behind at end", "0 after, ms"]
+    return text + "(e) whole path, open loop\n\n" + table([*heads, "answers", "differences"], rows)
+
+
+def proxy_table(samples):
+    """What the proxy takes with many connections, and with nothing to do."""
+    cells = [spread(samples.values("connections", figure), 1) for figure in ("proxy_mb", "peak_mb")]
+    cells += [spread(samples.values("idle", figure), digits) for figure, digits in IDLE_FIGURES]
+    heads = ["MB, 10,000 connections", "at most", "MB, idle", "proxy idle, % of a core", "publisher idle, %"]
+    return "(e) the proxy at rest\n\n" + table(heads, [cells])
+
+
+def growth_table(samples, names, existing):
+    """Beside each other: a server with empty tables, and one with many orders."""
+    rows = []
+    for name in names:
+        few, many = f"empty {name}", f"grown {name}"
+        cells = [spread(samples.values(series, "orders_per_s")) for series in (few, many)]
+        cells.append(spread(samples.ratios(many, few), 2))
+        cells.append(spread(samples.ratios(many, few, "cpu_us_all"), 2))
+        cells += [number(samples.median(series, "wal_bytes")) for series in (few, many)]
+        rows.append([name, *cells])
+    heads = ["", "empty, orders/s", f"{existing:,} orders", "ratio", "ratio of CPU per order", "WAL bytes, empty", "grown"]
+    return "(e) with existing orders\n\n" + table(heads, rows)
 
 
 def noise_text(samples, processors):

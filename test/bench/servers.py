@@ -1,6 +1,6 @@
 """The private servers under measurement, and what the parts of the benchmark do to them between two runs."""
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import machine
@@ -26,8 +26,10 @@ QUIET_SECONDS_MAX = 60
 DRAIN_SECONDS_MAX = 120
 
 COUNTS = """\
-SELECT (SELECT count(*) FROM {0}.orders WHERE status = 1), (SELECT count(*) FROM {0}.idempotency_key),
-       (SELECT count(*) FROM {0}.outbox)"""
+SELECT (SELECT count(*) FROM {0}.orders WHERE status = 1 AND order_id > {1}),
+       (SELECT count(*) FROM {0}.idempotency_key WHERE order_id > {1}),
+       (SELECT count(*) FROM {0}.outbox WHERE event_id > {2})"""
+LAST_IDS = "SELECT (SELECT last_value FROM {0}.order_id_seq), (SELECT last_value FROM {0}.event_id_seq)"
 QUIET = """\
 SELECT state = 'STREAMING' AND ring_used = 0 AND in_flight = 0 AND waiting = 0 AND gaps = 0
 FROM order_service.stats WHERE database = current_database()"""
@@ -37,27 +39,40 @@ FROM pg_stat_wal w"""
 
 
 class Servers:
-    """PostgreSQL and Kafka, running. `connection` is ours alone; what its backend uses is not counted."""
+    """PostgreSQL and Kafka, running. `connection` is ours alone; what its backend uses is not counted.
 
-    def __init__(self, directory, settings=None):
+    kafka: a broker that runs already, of somebody else; None for one of our own.
+    programs: {kind: server} of what else runs for a while, and takes part in the costs.
+    proxy_settings: {"section.name": value} for the proxies before it, which otherwise have their defaults.
+    keeps_rows: reset() empties nothing; what was there before it is not counted.
+    """
+
+    def __init__(self, directory, settings=None, kafka=None):
         self.directory = directory
-        self.kafka = stack.Kafka(directory / "kafka")
+        self.kafka = kafka or stack.Kafka(directory / "kafka")
+        self._has_own_kafka = kafka is None
         self.postgres = stack.Postgres(directory / "postgres", settings={**SETTINGS, **(settings or {})})
         self.connection = None
         self.has_publisher = True
+        self.programs = {}
+        self.proxy_settings = {}
+        self.keeps_rows = False
+        self.last_ids = (0, 0)
 
     @contextmanager
     def running(self):
-        with self.kafka:
-            for topic in stack.TOPICS:
-                self.kafka.create_topic(topic)
+        with ExitStack() as ends:
+            if self._has_own_kafka:
+                ends.enter_context(self.kafka)
+                for topic in stack.TOPICS:
+                    self.kafka.create_topic(topic)
             self.postgres.brokers = self.kafka.bootstrap
-            with self.postgres:
-                self.postgres.create_database()
-                self.connect()
-                self.connection.execute((DIRECTORY / "baseline.sql").read_text())
-                self._make_wal_ahead()
-                yield self
+            ends.enter_context(self.postgres)
+            self.postgres.create_database()
+            self.connect()
+            self.connection.execute((DIRECTORY / "baseline.sql").read_text())
+            self._make_wal_ahead()
+            yield self
 
     def connect(self):
         self.connection = self.postgres.connect()
@@ -85,8 +100,13 @@ class Servers:
         """Empty tables and nothing left to write, so that every run begins alike."""
         if self.has_publisher:
             self.wait_quiet()
+        if self.keeps_rows:
+            self.last_ids = self.connection.execute(LAST_IDS.format("order_service")).fetchone()
+            return
         for schema in ("order_service", "bench"):
             self.connection.execute(f"TRUNCATE {TABLES.format(schema)}")
+        # A debt of an order that is gone would be tried for ever.
+        self.connection.execute("TRUNCATE order_service.hold_debt")
         self.connection.execute("CHECKPOINT")
 
     def set_publishing(self, is_on):
@@ -115,7 +135,7 @@ class Servers:
 
     def check_counts(self, schema, count):
         """Every run must have done what its figure says, in all three tables."""
-        counts = self.connection.execute(COUNTS.format(schema)).fetchone()
+        counts = self.connection.execute(COUNTS.format(schema, *self.last_ids)).fetchone()
         if counts != (count, count, count):
             raise stack.SandboxError(f"{count} orders reported, but {schema} has orders, keys, events: {counts}")
 
@@ -128,7 +148,8 @@ class Servers:
     def usage(self):
         """CPU by process, and the WAL: position and fsyncs."""
         wal, fsyncs = self.connection.execute(WAL).fetchone()
-        cpu = machine.snapshot(self.postgres.pid, self.kafka.processes(), [self.connection.info.backend_pid])
+        programs = {kind: server.processes() for kind, server in {"kafka": self.kafka, **self.programs}.items()}
+        cpu = machine.snapshot(self.postgres.pid, programs, [self.connection.info.backend_pid])
         return {"cpu": cpu, "wal": int(wal), "fsyncs": fsyncs}
 
     def client_environment(self):
@@ -159,6 +180,7 @@ def costs(before, after, client_seconds, orders):
     return {
         "orders": orders,
         "cpu_us": per_order,
+        "cpu_us_all": sum(per_order.values()),
         "wal_bytes": (after["wal"] - before["wal"]) / orders,
         "fsyncs": (after["fsyncs"] - before["fsyncs"]) / orders,
         "others_cores": others,

@@ -9,9 +9,11 @@ import re
 import shutil
 import subprocess
 from functools import partial
+from pathlib import Path
 
 import single
 import stack
+import whole_path
 from host import run_tool
 from pgserver import DATABASE, pg_config, private
 
@@ -74,6 +76,9 @@ BATCH_INCLUSIVE = {
     "index_insert": ("index_insert",),
     "XLogInsert (in these)": ("XLogInsert",),
 }
+# Of a table of strace: the calls, perhaps errors, the name.
+STRACE_LINE = re.compile(r"^\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:\d+\s+)?(\w+)$", re.M)
+TRACE_SECONDS = 3
 LINE = re.compile(r"^\s*([\d,]+) \([^)]*\)\s+\S*?:([^:\s]+?)(?:'\d+)? \[", re.M)
 
 
@@ -159,11 +164,34 @@ def _report(path, key, line_count):
     return "\n".join(lines[:line_count])
 
 
+def count_system_calls(servers, in_flight):
+    """System calls of the proxy per order in a closed loop, as text. To be traced slows it down: batches grow."""
+    servers.reset()
+    path = servers.directory / "strace.out"
+    with whole_path.front_before(servers) as front:
+        tracer = ["strace", "-q", "-c", "-f", "-o", str(path), "-p", str(front.proxy_pid)]
+        process = subprocess.Popen(single.tied(tracer), stderr=subprocess.DEVNULL)
+        with single.ended(process):
+            status = f"/proc/{front.proxy_pid}/status"
+            stack.wait_until(lambda: "TracerPid:\t0\n" not in Path(status).read_text(), TRACE_SECONDS, "strace at work")
+            words = ["--closed", "--in-flight", str(in_flight)]
+            with whole_path.Load(front, whole_path.CONNECTIONS, TRACE_SECONDS, words) as load:
+                load.wait()
+            process.terminate()
+            process.wait()
+    counts = {name: int(count) / load.answered for count, name in STRACE_LINE.findall(path.read_text())}
+    total = counts.pop("total")
+    parts = [f"{name} {count:.2f}" for name, count in counts.items() if count >= 0.01]
+    return f"system calls of the proxy per order, 64 x {in_flight}: {total:.2f}\n  {', '.join(parts)}"
+
+
 def run(servers):
     """The whole report."""
-    _require("perf")
+    for name in ("perf", "strace"):
+        _require(name)
     servers.restart(has_publisher=False)
-    parts = [count_instructions(servers)]
+    parts = [count_system_calls(servers, count) for count in whole_path.IN_FLIGHT]
+    parts.append(count_instructions(servers))
     for name, schema in SCHEMAS.items():
         parts.append(f"{name}, perf -e cycles:u, without the kernel:\n{sample(servers, schema)}")
     return "\n\n".join(parts)

@@ -56,6 +56,7 @@ COST_NAMES = {
     **{f"whole 64x{count}": f"whole path, 64 x {count}" for count in whole_path.IN_FLIGHT},
     **{f"unpublished 64x{count}": f"whole path, 64 x {count}, no publisher" for count in whole_path.IN_FLIGHT},
     **{f"whole {rate}/s": f"whole path at {rate}/s" for rate in whole_path.RATES},
+    **{f"{prefix} {name}": f"{prefix}: {name}" for name in growth.runs(0) for prefix in ("empty", "grown")},
 }
 PARTS = "abcde"
 
@@ -107,7 +108,7 @@ class Bench:
 
     def prepare(self):
         """Warm Kafka up, and make the rows for COPY."""
-        if self.parts & {"a", "c", "d", "e"}:
+        if self.existing or self.parts & {"a", "c", "d", "e"}:
             self.servers.reset()
             batches.place(self.servers, WARM_UP_ORDERS)
         if "b" in self.parts:
@@ -117,7 +118,7 @@ class Bench:
         """Every other round in the opposite order, so that what grows slowly favours nobody."""
         self._round = number
         self.patience += self.patience_per_round
-        blocks = [self.without_publisher, self.with_publisher, self.whole_path]
+        blocks = [self.without_publisher, self.with_publisher, self.whole_path, self.with_existing]
         for block in blocks if number % 2 else reversed(blocks):
             block()
 
@@ -153,8 +154,6 @@ class Bench:
             block()
         self.record("idle", whole_path.run_idle)
         self.record("connections", whole_path.run_connections)
-        if self.grown_servers is not None:
-            self.whole_grown()
 
     def whole_unpublished(self):
         self.servers.restart(has_publisher=False)
@@ -169,7 +168,10 @@ class Bench:
         for rate in whole_path.RATES:
             self.record(f"whole {rate}/s", whole_path.run_open, rate, self.seconds)
 
-    def whole_grown(self):
+    def with_existing(self):
+        if self.grown_servers is None:
+            return
+        self.servers.restart(has_publisher=True)
         pair = [("empty", self.servers), ("grown", self.grown_servers)]
         for name, (function, arguments) in growth.runs(self.seconds).items():
             for prefix, servers in pair if self._round % 2 else reversed(pair):
@@ -203,7 +205,7 @@ class Bench:
             parts.append(report.proxy_table(self.samples))
         if self.existing:
             parts.append(report.growth_table(self.samples, growth.runs(self.seconds), self.existing))
-        if self.parts & {"d", "e"}:
+        if self.existing or self.parts & {"d", "e"}:
             parts += [report.cost_table(self.samples, COST_NAMES), report.loop_table(self.samples)]
         parts.append(report.noise_text(self.samples, machine.PROCESSORS))
         return "\n".join(parts)
@@ -236,8 +238,9 @@ def describe(arguments, servers):
 
 def result_path(arguments):
     """The day's file is for whole runs; a part of one, or a short one, must not replace it."""
-    is_whole = set(arguments.only) == set(PARTS) and arguments.rounds >= ROUNDS_MIN and arguments.backlog >= BACKLOG
-    name = datetime.date.today().isoformat() + ("" if is_whole else "-partial")
+    is_whole = set(arguments.only) == set(PARTS) and arguments.backlog >= BACKLOG
+    suffix = "" if is_whole else "-partial" if arguments.only else f"-existing-{arguments.existing}"
+    name = datetime.date.today().isoformat() + (suffix if arguments.rounds >= ROUNDS_MIN else "-partial")
     return DIRECTORY / "results" / f"{name}.json"
 
 
@@ -247,7 +250,7 @@ def parse_arguments():
     parser.add_argument("--rounds", type=int, default=ROUNDS_MIN, help="how often each run is made (%(default)s)")
     parser.add_argument("--only", default=PARTS, help="parts, some of: a b c d e (all)")
     parser.add_argument(
-        "--existing", type=int, default=0, help="of part e: as many orders in a second server beside the first (none)"
+        "--existing", type=int, default=0, help="compare with a second server that has so many orders already (none)"
     )
     parser.add_argument(
         "--proxy", action="append", default=[], metavar="NAME=VALUE", help="of part e: a setting that is not its default"
@@ -265,8 +268,8 @@ def parse_arguments():
     arguments.only = arguments.only.replace(",", "").replace(" ", "")
     if not set(arguments.only) <= set(PARTS) or arguments.seconds < 1 or arguments.rounds < 1:
         parser.error("parts are a, b, c, d, e; seconds and rounds are at least 1")
-    if arguments.existing and "e" not in arguments.only:
-        parser.error("--existing belongs to part e")
+    if not arguments.only and not arguments.existing:
+        parser.error("without parts there are existing orders to compare with")
     if not all("=" in setting for setting in arguments.proxy):
         parser.error("a setting of the proxy is NAME=VALUE, such as account.attempt_timeout=1s")
     return arguments

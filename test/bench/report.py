@@ -246,7 +246,7 @@ def growth_table(samples, names, existing):
         cells += [number(samples.median(series, "wal_bytes")) for series in (few, many)]
         rows.append([name, *cells])
     heads = ["", "empty, orders/s", f"{existing:,} orders", "ratio", "ratio of CPU per order", "WAL bytes, empty", "grown"]
-    return "(e) with existing orders\n\n" + table(heads, rows)
+    return "Beside existing orders\n\n" + table(heads, rows)
 
 
 def noise_text(samples, processors):

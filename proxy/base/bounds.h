@@ -116,9 +116,17 @@
 
 /*
  * A call that is not answered by then is given up with its connection: twelve times what its
- * requests wait by default, so that a server that is merely slow is not asked twice.
+ * requests wait by default, so that a server that is merely slow is not asked twice. A read has the
+ * writer to go to.
  */
 #define PG_CALL_MS_MAX 60000
+#define PG_READ_MS_MAX 1000
+
+/*
+ * While a call of the writer takes longer than this, another leader is looked for, as often: half
+ * of what a request waits by default, so that it can still be carried out there.
+ */
+#define PG_DOUBT_MS 2000
 
 /* Calls for which a lane of the backlog is passed over in favour of more urgent ones. */
 #define BACKLOG_PASSES_MAX 4

@@ -5,7 +5,7 @@
  * DESIGN	State        waits for                             goes on to
  *			SEARCHING    the addresses of a host               LOGGING_IN
  *			LOGGING_IN   what PQconnectPoll() asks for         PREPARING
- *			PREPARING    SET, then Prepare, one by one         IDLE
+ *			PREPARING    SET, Prepare, a writer's history      IDLE
  *			IDLE         nothing; reads what the server says   CALLING, CLOSED
  *			CALLING      the result and ReadyForQuery          IDLE, CLOSED
  *
@@ -26,20 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
-
 #define PEER_SIZE 128
-
-/*
- * The server is to find out, too, when we are gone without a word: within 15 s. The kernel alone
- * would take two hours, for which each session would count among the server's connections.
- */
-static const char session_settings[] =
-	"SET tcp_user_timeout = '15s'; SET tcp_keepalives_idle = 10;"
-	" SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3";
-
-/* The number of a statement that is none yet. */
-#define SETTINGS_FIRST (-1)
 
 typedef enum PgConnState
 {
@@ -60,6 +47,7 @@ struct PgConn
 
 	/* SEARCHING: where it is in the list of hosts, and in the addresses of that host. */
 	int host;
+	int tried_count; /* hosts before this one */
 	int address;
 	int address_count;
 	DnsAddress addresses[DNS_ADDRESSES_MAX];
@@ -71,7 +59,8 @@ struct PgConn
 	LoopEvent output; /* while libpq has something left to send */
 	LoopEvent timer;  /* the end of this attempt or call */
 	LoopTask task;
-	int prepared_count;
+	int step_count; /* PREPARING: those that are done */
+	PgHistory history;
 	PGresult *result; /* of the statement under way: its rows, or its error */
 	PgCallback callback;
 	void *context;
@@ -205,32 +194,55 @@ flush(PgConn *conn)
 	return rest >= 0;
 }
 
+/* Sends what a session begins with: settings, then each statement, then the question who it is. */
 static bool
-send_next(PgConn *conn)
+send_step(PgConn *conn)
 {
 	const PgStatement *statement;
 
-	if (conn->prepared_count == SETTINGS_FIRST)
-		return PQsendQuery(conn->pg, session_settings) == 1 && flush(conn);
-	statement = &conn->options.statements[conn->prepared_count];
+	if (conn->step_count == 0)
+		return PQsendQuery(conn->pg, pg_server_session_settings) == 1 && flush(conn);
+	if (conn->step_count > conn->options.statement_count)
+		return PQsendQuery(conn->pg, pg_server_history_query) == 1 && flush(conn);
+	statement = &conn->options.statements[conn->step_count - 1];
 	return PQsendPrepare(conn->pg, statement->name, statement->sql, statement->parameter_count,
 						 statement->parameter_types) == 1 &&
 		   flush(conn);
 }
 
 static void
-prepare_next(PgConn *conn)
+take_step(PgConn *conn)
 {
-	if (conn->prepared_count == conn->options.statement_count)
-	{
-		conn->failure = (PgFailure){0};
-		finish(conn, PG_OK);
-		return;
-	}
-	if (send_next(conn))
+	if (send_step(conn))
 		return;
 	note_own_failure(conn);
 	fail_attempt(conn);
+}
+
+/* A step of PREPARING has succeeded. */
+static void
+end_step(PgConn *conn)
+{
+	int step_count = 1 + conn->options.statement_count + (conn->options.is_writer ? 1 : 0);
+	bool is_last = ++conn->step_count == step_count;
+	const char *objection = NULL;
+
+	if (is_last && conn->options.is_writer)
+		objection = pg_server_check_history(conn->result, conn->options.known, &conn->history);
+	PQclear(conn->result);
+	conn->result = NULL;
+	if (objection != NULL)
+	{
+		note_failure(conn, NULL, objection);
+		fail_attempt(conn);
+	}
+	else if (is_last)
+	{
+		conn->failure = (PgFailure){0};
+		finish(conn, PG_OK);
+	}
+	else
+		take_step(conn);
 }
 
 static void
@@ -253,9 +265,9 @@ log_in_done(PgConn *conn)
 		return;
 	}
 	conn->state = CONN_PREPARING;
-	conn->prepared_count = SETTINGS_FIRST;
+	conn->step_count = 0;
 	loop_event_add(&conn->input, LOOP_FOREVER);
-	prepare_next(conn);
+	take_step(conn);
 }
 
 static void poll_login(void *context, short what);
@@ -349,6 +361,7 @@ resolved(void *context, const DnsAddress *addresses, int count, const char *erro
 static void
 try_next(PgConn *conn)
 {
+	int host_count = pg_target_host_count(conn->options.target);
 	const PgHost *host;
 
 	if (++conn->address < conn->address_count)
@@ -356,11 +369,12 @@ try_next(PgConn *conn)
 		log_in(conn);
 		return;
 	}
-	if (++conn->host == pg_target_host_count(conn->options.target))
+	if (++conn->tried_count == host_count)
 	{
 		finish(conn, PG_UNUSABLE);
 		return;
 	}
+	conn->host = (conn->options.first_host + conn->tried_count) % host_count;
 	host = pg_target_host(conn->options.target, conn->host);
 	conn->address = 0;
 	conn->address_count = 1;
@@ -418,12 +432,7 @@ end_statement(PgConn *conn)
 	else if (outcome != PG_OK)
 		fail_attempt(conn);
 	else
-	{
-		PQclear(conn->result);
-		conn->result = NULL;
-		conn->prepared_count++;
-		prepare_next(conn);
-	}
+		end_step(conn);
 }
 
 static void
@@ -519,7 +528,7 @@ pg_conn_open(Loop *loop, Dns *dns, const PgConnOptions *options)
 	conn->dns = dns;
 	conn->options = *options;
 	conn->state = CONN_SEARCHING;
-	conn->host = -1;
+	conn->tried_count = -1;
 	loop_event_init(&conn->timer, loop, -1, 0, time_out, conn);
 	loop_task_init(&conn->task, loop, run_task, conn);
 	loop_defer(&conn->task);
@@ -557,7 +566,7 @@ pg_conn_call(PgConn *conn, int statement, const PgArguments *arguments, PgCallba
 	conn->callback = callback;
 	conn->context = context;
 	conn->failure = (PgFailure){0};
-	loop_event_add(&conn->timer, PG_CALL_MS_MAX * CLOCK_MS);
+	loop_event_add(&conn->timer, conn->options.call_timeout_us);
 	if (PQsendQueryPrepared(conn->pg, conn->options.statements[statement].name, arguments->count,
 							values, lengths, formats, 1) == 1 &&
 		flush(conn))
@@ -569,22 +578,23 @@ pg_conn_call(PgConn *conn, int statement, const PgArguments *arguments, PgCallba
 bool
 pg_conn_is_fit(const PgConn *conn)
 {
-	static const char *const flags[] = {"in_hot_standby", "default_transaction_read_only"};
-
-	if (!conn->options.is_writer)
-		return true;
-	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
-	{
-		const char *value = PQparameterStatus(conn->pg, flags[i]);
-
-		if (value != NULL && strcmp(value, "on") == 0)
-			return false;
-	}
-	return true;
+	return !conn->options.is_writer || pg_server_takes_writes(conn->pg);
 }
 
 const char *
 pg_conn_peer(const PgConn *conn)
 {
 	return conn->peer;
+}
+
+int
+pg_conn_host(const PgConn *conn)
+{
+	return conn->host;
+}
+
+const PgHistory *
+pg_conn_history(const PgConn *conn)
+{
+	return &conn->history;
 }

@@ -14,6 +14,7 @@
 #include "net/dns.h"
 #include "net/loop.h"
 #include "net/pg_failure.h"
+#include "net/pg_server.h"
 #include "net/pg_target.h"
 
 typedef struct PgConn PgConn;
@@ -50,8 +51,11 @@ typedef void (*PgCallback)(void *context, const PgReply *reply);
 typedef struct PgConnOptions
 {
 	const PgTarget *target;     /* outlives the connection */
-	bool is_writer;             /* only a server that takes writes will do */
+	int first_host;             /* the one to begin with, counted on from the last to the first */
+	bool is_writer;             /* only a server that takes writes will do ... */
+	const PgHistory *known;     /* ... and is on this timeline or a later one; read at each login */
 	int64_t connect_timeout_us; /* for one address: resolve, connect, log in, prepare */
+	int64_t call_timeout_us;    /* for a call */
 	const PgStatement *statements;
 	int statement_count;
 	PgCallback opened; /* once, later, not from within pg_conn_open(): PG_OK or the last failure */
@@ -59,7 +63,7 @@ typedef struct PgConnOptions
 	void *context;
 } PgConnOptions;
 
-/* Begins to connect: to the first address of the first host, after a failure to the next one. */
+/* Begins to connect: to the first address of a host, after a failure to the next one of all. */
 extern PgConn *pg_conn_open(Loop *loop, Dns *dns, const PgConnOptions *options);
 
 /* Closes it. No callback comes any more, also not that of a call. */
@@ -77,5 +81,11 @@ extern bool pg_conn_is_fit(const PgConn *conn);
 
 /* host:port of the server, for the log; valid until the connection is closed. */
 extern const char *pg_conn_peer(const PgConn *conn);
+
+/* Which host of the target that is. */
+extern int pg_conn_host(const PgConn *conn);
+
+/* Of a writer that was opened: the server's history. */
+extern const PgHistory *pg_conn_history(const PgConn *conn);
 
 #endif /* PG_CONN_H */

@@ -11,6 +11,9 @@
  * FAILURE	After a failed login, or a connection that was lost before it served, the pool pauses,
  *			each time longer, and then tries with one login only: a server that is down, full or
  *			starting is not hammered.
+ *
+ *			A leader that was replaced while it hung answers when it comes back, but not to us: its
+ *			answers would tell of what the new one does not have.
  */
 #include "net/pg_pool.h"
 
@@ -20,49 +23,23 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/metrics.h"
 #include "resilience/backoff.h"
-
-typedef enum MemberState
-{
-	MEMBER_CONNECTING,
-	MEMBER_IDLE,
-	MEMBER_BUSY,
-} MemberState;
-
-#define MEMBER_STATE_COUNT 3
-
-/* Why a connection was closed. */
-typedef enum CloseReason
-{
-	CLOSE_IDLE,
-	CLOSE_LIFETIME,
-	CLOSE_FAILOVER, /* another one told that its server goes */
-	CLOSE_LOST,
-	CLOSE_READ_ONLY,
-	CLOSE_UNUSABLE,
-	CLOSE_SHUTDOWN,
-} CloseReason;
-
-#define CLOSE_REASON_COUNT 7
 
 /* A connection that is lost at this age, or older, was a good one, also if it never served. */
 #define YOUNG_US (PG_PAUSE_MS_MAX * CLOCK_MS)
 
 #define SPREAD_STEPS 1000
 
-#define ROLE_COUNT 2
-
 typedef struct Member
 {
 	TAILQ_ENTRY(Member) link;
 	PgPool *pool;
 	PgConn *conn;
-	MemberState state;
+	PgMemberState state;
 	uint64_t generation; /* of the pool, when it began to connect */
 	int64_t opened_us;
-	int64_t expires_us;    /* end of its lifetime */
-	int64_t idle_since_us; /* IDLE */
+	int64_t expires_us; /* end of its lifetime */
+	int64_t since_us;   /* in this state */
 	bool has_served;
 	PgCallback callback; /* BUSY */
 	void *context;
@@ -70,24 +47,20 @@ typedef struct Member
 
 TAILQ_HEAD(MemberList, Member);
 
-typedef struct PoolMetrics
-{
-	MetricsGauge connections[MEMBER_STATE_COUNT];
-	MetricsCounter connects;
-	MetricsCounter connect_failures;
-	MetricsCounter disconnects[CLOSE_REASON_COUNT];
-} PoolMetrics;
-
 struct PgPool
 {
 	Loop *loop;
 	Dns *dns;
 	PgPoolOptions options;
 	PgTarget *target;
-	PoolMetrics *metrics;
-	struct MemberList members[MEMBER_STATE_COUNT];
-	int counts[MEMBER_STATE_COUNT];
+	PgPoolMetrics *metrics;
+	struct MemberList members[PG_MEMBER_STATE_COUNT];
+	int counts[PG_MEMBER_STATE_COUNT];
 	uint64_t generation;
+	PgHistory known; /* of the latest leader that was met */
+	int host;        /* where the last login succeeded */
+	Member *search;  /* the login that looks for another leader, or NULL */
+	int64_t next_search_us;
 	Backoff backoff;
 	bool is_failing;   /* no connection has proved good since a login failed */
 	int64_t paused_us; /* no login before this */
@@ -97,51 +70,8 @@ struct PgPool
 	int64_t due_us; /* when it comes */
 };
 
-static PoolMetrics metrics[ROLE_COUNT];
-
 static void login_done(void *context, const PgReply *reply);
 static void idle_lost(void *context, const PgReply *reply);
-
-/* Metrics ------------------------------------------------------------------------------------- */
-
-#define LABELS(role) \
-	{ \
-		.pool = "pool=\"" role "\"", \
-		.states = {"pool=\"" role "\",state=\"connecting\"", "pool=\"" role "\",state=\"idle\"", \
-				   "pool=\"" role "\",state=\"busy\""}, \
-		.reasons = { \
-			"pool=\"" role "\",reason=\"idle\"",      "pool=\"" role "\",reason=\"lifetime\"", \
-			"pool=\"" role "\",reason=\"failover\"",  "pool=\"" role "\",reason=\"lost\"", \
-			"pool=\"" role "\",reason=\"read_only\"", "pool=\"" role "\",reason=\"unusable\"", \
-			"pool=\"" role "\",reason=\"shutdown\"", \
-		}, \
-	}
-
-static const struct
-{
-	const char *pool;
-	const char *states[MEMBER_STATE_COUNT];
-	const char *reasons[CLOSE_REASON_COUNT];
-} labels[ROLE_COUNT] = {LABELS("writer"), LABELS("reader")};
-
-static const char *const role_names[ROLE_COUNT] = {"writer", "reader"};
-
-static void
-register_metrics(PgPoolRole role)
-{
-	PoolMetrics *own = &metrics[role];
-
-	for (int i = 0; i < MEMBER_STATE_COUNT; i++)
-		metrics_gauge_init(&own->connections[i], "pg_connections", labels[role].states[i],
-						   "Connections to PostgreSQL.");
-	metrics_counter_init(&own->connects, "pg_connects_total", labels[role].pool,
-						 "Connections to PostgreSQL opened.");
-	metrics_counter_init(&own->connect_failures, "pg_connect_failures_total", labels[role].pool,
-						 "Rounds through all hosts of PostgreSQL that opened no connection.");
-	for (int i = 0; i < CLOSE_REASON_COUNT; i++)
-		metrics_counter_init(&own->disconnects[i], "pg_disconnects_total", labels[role].reasons[i],
-							 "Connections to PostgreSQL closed.");
-}
 
 /* Members ------------------------------------------------------------------------------------- */
 
@@ -167,33 +97,36 @@ is_expired(const Member *member)
 }
 
 static void
-count_member(PgPool *pool, MemberState state, int change)
+count_member(PgPool *pool, PgMemberState state, int change)
 {
 	pool->counts[state] += change;
 	pool->metrics->connections[state].value = pool->counts[state];
 }
 
 static void
-set_state(Member *member, MemberState state)
+set_state(Member *member, PgMemberState state)
 {
 	PgPool *pool = member->pool;
 
 	TAILQ_REMOVE(&pool->members[member->state], member, link);
 	count_member(pool, member->state, -1);
 	member->state = state;
-	member->idle_since_us = loop_now_us(pool->loop);
+	member->since_us = loop_now_us(pool->loop);
 	TAILQ_INSERT_HEAD(&pool->members[state], member, link);
 	count_member(pool, state, 1);
 }
 
-static void
-start_login(PgPool *pool)
+static Member *
+start_login(PgPool *pool, int first_host)
 {
 	Member *member = bytes_new_zeroed(1, sizeof(Member));
 	PgConnOptions options = {
 		.target = pool->target,
+		.first_host = first_host,
 		.is_writer = pool->options.role == PG_WRITER,
+		.known = &pool->known,
 		.connect_timeout_us = pool->options.connect_timeout_us,
+		.call_timeout_us = pool->options.call_timeout_us,
 		.statements = pool->options.statements,
 		.statement_count = pool->options.statement_count,
 		.opened = login_done,
@@ -207,19 +140,24 @@ start_login(PgPool *pool)
 	TAILQ_INSERT_HEAD(&pool->members[MEMBER_CONNECTING], member, link);
 	count_member(pool, MEMBER_CONNECTING, 1);
 	member->conn = pg_conn_open(pool->loop, pool->dns, &options);
+	return member;
 }
 
 static void
 remove_member(Member *member)
 {
-	TAILQ_REMOVE(&member->pool->members[member->state], member, link);
-	count_member(member->pool, member->state, -1);
+	PgPool *pool = member->pool;
+
+	TAILQ_REMOVE(&pool->members[member->state], member, link);
+	count_member(pool, member->state, -1);
+	if (pool->search == member)
+		pool->search = NULL;
 	pg_conn_free(member->conn);
 	free(member);
 }
 
 static void
-close_member(Member *member, CloseReason reason)
+close_member(Member *member, PgCloseReason reason)
 {
 	metrics_count(&member->pool->metrics->disconnects[reason]);
 	remove_member(member);
@@ -248,11 +186,11 @@ end_failing(PgPool *pool)
 
 /* Whether a connection should be closed now; else |due_us| is brought forward to when it might. */
 static bool
-is_overdue(const Member *member, CloseReason *reason, int64_t *due_us)
+is_overdue(const Member *member, PgCloseReason *reason, int64_t *due_us)
 {
 	const PgPool *pool = member->pool;
 	int64_t now_us = loop_now_us(pool->loop);
-	int64_t idle_until_us = member->idle_since_us + pool->options.idle_timeout_us;
+	int64_t idle_until_us = member->since_us + pool->options.idle_timeout_us;
 	/* The last one stays until another is there to serve, where another one may be. */
 	bool is_last = open_count(pool) == 1;
 	bool is_kept = is_last && pool->options.connections_max > 1;
@@ -303,6 +241,29 @@ set_timer(PgPool *pool, int64_t due_us)
 		loop_event_add(&pool->timer, due_us > now_us ? due_us - now_us : 0);
 }
 
+/* When a call has hung for so long that another leader should be looked for; INT64_MAX if none. */
+static int64_t
+search_time(const PgPool *pool)
+{
+	const Member *oldest = TAILQ_LAST(&pool->members[MEMBER_BUSY], MemberList);
+	int64_t doubt_us;
+
+	if (pool->options.role != PG_WRITER || oldest == NULL || pool->search != NULL)
+		return INT64_MAX;
+	doubt_us = oldest->since_us + PG_DOUBT_MS * CLOCK_MS;
+	return doubt_us > pool->next_search_us ? doubt_us : pool->next_search_us;
+}
+
+/* Begins behind the server that hangs: a login there would hang, too. It may be one too many. */
+static void
+start_search(PgPool *pool)
+{
+	const Member *oldest = TAILQ_LAST(&pool->members[MEMBER_BUSY], MemberList);
+
+	pool->next_search_us = loop_now_us(pool->loop) + PG_DOUBT_MS * CLOCK_MS;
+	pool->search = start_login(pool, pg_conn_host(oldest->conn) + 1);
+}
+
 static void
 tend(PgPool *pool)
 {
@@ -317,7 +278,7 @@ tend(PgPool *pool)
 	for (member = TAILQ_LAST(&pool->members[MEMBER_IDLE], MemberList); member != NULL;
 		 member = before)
 	{
-		CloseReason reason;
+		PgCloseReason reason;
 
 		before = TAILQ_PREV(member, MemberList, link);
 		if (is_overdue(member, &reason, &due_us))
@@ -329,9 +290,13 @@ tend(PgPool *pool)
 		wanted = pool->options.connections_max;
 	while (now_us >= pool->paused_us && pool->counts[MEMBER_CONNECTING] < logins_max &&
 		   open_count(pool) + pool->counts[MEMBER_CONNECTING] < wanted)
-		start_login(pool);
+		start_login(pool, pool->host);
 	if (now_us < pool->paused_us && open_count(pool) < wanted && pool->paused_us < due_us)
 		due_us = pool->paused_us;
+	if (search_time(pool) <= now_us)
+		start_search(pool);
+	if (search_time(pool) < due_us)
+		due_us = search_time(pool);
 	pool->is_work_waiting = false;
 	set_timer(pool, due_us);
 }
@@ -349,9 +314,51 @@ static void
 log_reply(const PgPool *pool, LogLevel level, const char *event, const Member *member,
 		  const PgReply *reply)
 {
-	log_event(level, event, LOG_TEXT("pool", role_names[pool->options.role]),
+	log_event(level, event, LOG_TEXT("pool", pg_pool_role_name(pool->options.role)),
 			  LOG_TEXT("peer", pg_conn_peer(member->conn)), LOG_TEXT("sqlstate", reply->sqlstate),
 			  LOG_TEXT("message", reply->message));
+}
+
+/* A leader was met that has replaced the one before: whoever is connected there must leave. */
+static void
+leave_superseded(PgPool *pool)
+{
+	static const PgReply superseded = {.outcome = PG_LOST,
+									   .sqlstate = "",
+									   .message = "another server is the leader",
+									   .is_failover = true};
+	Member *member;
+
+	pool->generation++;
+	while ((member = TAILQ_FIRST(&pool->members[MEMBER_BUSY])) != NULL)
+	{
+		PgCallback callback = member->callback;
+		void *caller = member->context;
+
+		log_reply(pool, LOG_WARNING, "database connection left", member, &superseded);
+		close_member(member, CLOSE_FAILOVER);
+		callback(caller, &superseded);
+	}
+}
+
+/* Takes note of whom a login has met. */
+static void
+meet_leader(Member *member)
+{
+	PgPool *pool = member->pool;
+	const PgHistory *history = pg_conn_history(member->conn);
+	bool is_first = pool->known.timeline == 0;
+	bool is_same =
+		history->cluster == pool->known.cluster && history->timeline == pool->known.timeline;
+
+	pool->host = pg_conn_host(member->conn);
+	pool->known = *history;
+	pool->metrics->timeline.value = history->timeline;
+	if (!is_first && !is_same)
+	{
+		leave_superseded(pool);
+		member->generation = pool->generation;
+	}
 }
 
 static void
@@ -373,6 +380,17 @@ login_done(void *context, const PgReply *reply)
 	if (!pool->is_announced)
 		log_reply(pool, LOG_INFO, "database connected", member, reply);
 	pool->is_announced = true;
+	if (pool->search == member)
+		pool->search = NULL;
+	if (pool->options.role == PG_WRITER)
+		meet_leader(member);
+	if (open_count(pool) >= pool->options.connections_max)
+	{
+		/* The leader is the one it was, and slow. */
+		close_member(member, CLOSE_IDLE);
+		tend(pool);
+		return;
+	}
 	member->opened_us = loop_now_us(pool->loop);
 	member->expires_us = member->opened_us + spread(pool->options.lifetime_us);
 	set_state(member, MEMBER_IDLE);
@@ -385,7 +403,7 @@ static void
 drop_member(Member *member, const PgReply *reply)
 {
 	PgPool *pool = member->pool;
-	CloseReason reason = CLOSE_UNUSABLE;
+	PgCloseReason reason = CLOSE_UNUSABLE;
 
 	if (reply->outcome == PG_LOST)
 		reason = CLOSE_LOST;
@@ -440,7 +458,7 @@ call_done(void *context, const PgReply *reply)
 		return;
 	}
 	set_state(member, MEMBER_IDLE);
-	idle_until_us = member->idle_since_us + pool->options.idle_timeout_us;
+	idle_until_us = member->since_us + pool->options.idle_timeout_us;
 	if (member->generation != pool->generation || is_expired(member))
 		tend(pool);
 	else if (idle_until_us < pool->due_us)
@@ -459,7 +477,7 @@ pg_pool_new(Loop *loop, Dns *dns, const PgPoolOptions *options)
 	if (target == NULL)
 	{
 		log_event(LOG_ERROR, "connection string cannot be understood",
-				  LOG_TEXT("pool", role_names[options->role]), LOG_TEXT("error", error));
+				  LOG_TEXT("pool", pg_pool_role_name(options->role)), LOG_TEXT("error", error));
 		return NULL;
 	}
 	assert(options->connections_max > 0);
@@ -468,12 +486,11 @@ pg_pool_new(Loop *loop, Dns *dns, const PgPoolOptions *options)
 	pool->dns = dns;
 	pool->options = *options;
 	pool->target = target;
-	pool->metrics = &metrics[options->role];
+	pool->metrics = pg_pool_metrics_init(options->role);
 	pool->backoff.first_us = PG_PAUSE_MS_MIN * CLOCK_MS;
 	pool->backoff.limit_us = PG_PAUSE_MS_MAX * CLOCK_MS;
-	for (int i = 0; i < MEMBER_STATE_COUNT; i++)
+	for (int i = 0; i < PG_MEMBER_STATE_COUNT; i++)
 		TAILQ_INIT(&pool->members[i]);
-	register_metrics(options->role);
 	loop_event_init(&pool->timer, loop, -1, 0, tend_in_time, pool);
 	tend(pool);
 	return pool;
@@ -484,7 +501,7 @@ pg_pool_free(PgPool *pool)
 {
 	if (pool == NULL)
 		return;
-	for (int i = 0; i < MEMBER_STATE_COUNT; i++)
+	for (int i = 0; i < PG_MEMBER_STATE_COUNT; i++)
 	{
 		Member *member;
 
@@ -508,6 +525,8 @@ pg_pool_call(PgPool *pool, int statement, const PgArguments *arguments, PgCallba
 	member->callback = callback;
 	member->context = context;
 	set_state(member, MEMBER_BUSY);
+	if (search_time(pool) < pool->due_us)
+		set_timer(pool, search_time(pool));
 	pg_conn_call(member->conn, statement, arguments, call_done, member);
 	return true;
 }

@@ -5,19 +5,19 @@
  * DESIGN	One connection is kept open; more are opened while work waits, up to the maximum, and
  *			closed again when they are not needed. When one tells that its server goes or is no
  *			longer the leader, all that were open then are closed: they would fail one by one.
+ *
+ *			A server that hangs tells nothing. While a call of the writer hangs, one connection more
+ *			looks for a leader, and where that is on a later timeline, all to the one before are
+ *			closed, also with a call under way. From then on no server on an earlier timeline will
+ *			do, whatever it says of itself.
  */
 #ifndef PG_POOL_H
 #define PG_POOL_H
 
 #include "net/pg_conn.h"
+#include "net/pg_pool_metrics.h"
 
 typedef struct PgPool PgPool;
-
-typedef enum PgPoolRole
-{
-	PG_WRITER, /* only servers that take writes */
-	PG_READER, /* any server */
-} PgPoolRole;
 
 typedef struct PgPoolOptions
 {
@@ -25,6 +25,7 @@ typedef struct PgPoolOptions
 	const char *conninfo;
 	int connections_max;
 	int64_t connect_timeout_us;
+	int64_t call_timeout_us;
 	int64_t idle_timeout_us; /* of connections above the first */
 	int64_t lifetime_us;     /* of each, give or take a tenth, so that not all end at once */
 	const PgStatement *statements;

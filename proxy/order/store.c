@@ -8,7 +8,8 @@
  *			stood out from the noise, and a call that waits for a lock would hold up all behind it.)
  *
  *			A reader that says no is not believed, because it may be behind: the writer is asked. An
- *			order that was just placed must not be unknown.
+ *			order that was just placed must not be unknown. Neither is a reader asked twice that did
+ *			not answer.
  *
  *			One timer stands at the earliest deadline. The items of a call are sorted by theirs, so
  *			those that have run out of time are its first ones.
@@ -223,13 +224,13 @@ call_done(void *context, const PgReply *reply)
 		batch_free(batch);
 	else if (reply->outcome == PG_OK)
 		deliver(store, batch, reply->result);
-	else if (reply->outcome != PG_FAILED)
-		retry(store, batch, reply->outcome == PG_LOST);
 	else if (batch->is_on_reader)
 	{
 		batch->items[0]->needs_writer = true;
 		backlog_return(&store->backlog, batch);
 	}
+	else if (reply->outcome != PG_FAILED)
+		retry(store, batch, reply->outcome == PG_LOST);
 	else
 		fail(store, batch, reply);
 }
@@ -396,6 +397,7 @@ open_pool(Store *store, Dns *dns, PgPoolRole role)
 		.connections_max =
 			role == PG_WRITER ? config->writer_connections : config->reader_connections,
 		.connect_timeout_us = config->connect_timeout_us,
+		.call_timeout_us = (role == PG_WRITER ? PG_CALL_MS_MAX : PG_READ_MS_MAX) * CLOCK_MS,
 		.idle_timeout_us = config->idle_timeout_us,
 		.lifetime_us = config->lifetime_us,
 		.statements = batch_statements,

@@ -15,6 +15,8 @@ STEP_SECONDS_MAX = 60
 
 STREAMING = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming' AND sync_state = 'sync'"
 CONNECTIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
+# On a leader without its standby a commit waits for ever, also when its client has left.
+ABANDONED = f"{CONNECTIONS} AND wait_event = 'SyncRep'"
 WAL_FILE = "SELECT pg_walfile_name(pg_current_wal_lsn())"
 
 
@@ -95,11 +97,18 @@ def writer_count(proxy):
     return sum(int(metrics[f'pg_connections{{pool="writer",state="{state}"}}']) for state in ("idle", "busy"))
 
 
-def wait_all_writers_on_leader(cluster, proxy):
-    """A proxy that looks for the leader may ask a standby; it does not stay there."""
+def abandoned_count(old):
+    """How many commits of the writer wait on a leader that was left behind."""
+    return old.execute(ABANDONED, [WRITER])[0][0]
+
+
+def wait_all_writers_on_leader(cluster, proxy, other=None):
+    """And none on the other server (the standby, unless one is given): who looks for the leader does not stay there."""
+    other = other or cluster.standby
 
     def is_so():
-        counts = [connection_count(server, WRITER) for server in (cluster.leader, cluster.standby)]
-        return counts[0] > 0 and counts == [writer_count(proxy), 0]
+        count = connection_count(cluster.leader, WRITER)
+        count_there = connection_count(other, WRITER) - abandoned_count(other)
+        return count > 0 and (count, count_there) == (writer_count(proxy), 0)
 
     wait_until(is_so, STEP_SECONDS_MAX, "all connections of the writer on the leader")

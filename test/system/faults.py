@@ -10,6 +10,7 @@ Strikes of different targets overlap; those of one target come one after another
 import os
 import random
 import signal
+import subprocess
 import threading
 import time
 from collections import Counter, namedtuple
@@ -163,8 +164,17 @@ def kill_process(postgres, backend_type, rng=random):
 def kill_postmaster(postgres):
     """The others have to notice and end by themselves: no new server can start before."""
     os.kill(postgres.pid, signal.SIGKILL)
-    wait_until(lambda: not postgres.processes(), PROCESS_SECONDS_MAX, "end of the orphans")
+    try:
+        wait_until(lambda: not postgres.processes(), PROCESS_SECONDS_MAX, "end of the orphans")
+    except TimeoutError as error:
+        raise AssertionError(f"{error}\n{describe_processes(postgres.processes())}") from None
     postgres.kill9()
+
+
+def describe_processes(pids):
+    """What processes are and what they wait for, a line each."""
+    words = ["ps", "-o", "pid=,stat=,wchan:24=,time=,args=", "-p", ",".join(map(str, pids))]
+    return subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False).stdout
 
 
 def postgres_faults(postgres, ended, rng):

@@ -256,10 +256,15 @@ class Load:
             client.start()
         return self
 
-    def __exit__(self, *_exc):
+    def __exit__(self, failure, *_exc):
         for client in self.clients:
             client.stop()
-        self.join()
+        try:
+            self.join()
+        except AssertionError:
+            # What ended the block is the cause; a client that gave up because of it would only hide that.
+            if failure is None:
+                raise
 
     def join(self, seconds=240):
         """Wait for all clients to end; raises what a client died of."""

@@ -218,7 +218,7 @@ open_to_servers(int count)
 						grpc_server_port(servers[0]), grpc_server_port(servers[1]));
 	open_channel(endpoints);
 	WAIT_FOR(channel_ready_count(channel) == count);
-	/* What a server still says by itself comes before its first answer: from now on it is silent. */
+	/* What a server says by itself comes before its first answer: from now on it is silent. */
 	for (int i = 0; i < count; i++)
 		assert_int_equal(call("/test/Echo", "")->status, GRPC_OK);
 	memset(served_count, 0, sizeof(served_count));

@@ -123,8 +123,8 @@
 #define PG_READ_MS_MAX 1000
 
 /*
- * While a call of the writer takes longer than this, another leader is looked for, as often: half
- * of what a request waits by default, so that it can still be carried out there.
+ * While a call of the writer takes longer than this, another leader is looked for, as often: less
+ * than half of what a request waits by default, so that it can still be carried out there.
  */
 #define PG_DOUBT_MS 2000
 

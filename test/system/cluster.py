@@ -3,7 +3,9 @@
 The fixture make_cluster makes one; a test that uses it runs once for each way.
 """
 
+import ledger
 from balancer import HAProxy, RoleService
+from bulk import merged
 from pgserver import DATABASE
 from proxy import ROLE
 from stack import free_port, wait_until
@@ -17,6 +19,7 @@ STREAMING = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming' 
 CONNECTIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
 # On a leader without its standby a commit waits for ever, also when its client has left.
 ABANDONED = f"{CONNECTIONS} AND wait_event = 'SyncRep'"
+UNSETTLED = "SELECT count(*) FROM order_service.orders WHERE status = 0 OR hold = 2"
 WAL_FILE = "SELECT pg_walfile_name(pg_current_wal_lsn())"
 
 
@@ -112,3 +115,24 @@ def wait_all_writers_on_leader(cluster, proxy, other=None):
         return count > 0 and (count, count_there) == (writer_count(proxy), 0)
 
     wait_until(is_so, STEP_SECONDS_MAX, "all connections of the writer on the leader")
+
+
+def end_of_changes(cluster, whole, prober, logs):
+    """After the last change: the prober stops, all doubts end, the writers are on the leader. All answers, as one log."""
+    whole.postgres = cluster.leader
+    cluster.add_standby()
+    prober.stop()
+    wait_until(lambda: cluster.leader.execute(UNSETTLED) == [(0,)], STEP_SECONDS_MAX, "end of all doubts")
+    wait_all_writers_on_leader(cluster, whole.proxy)
+    log = merged(logs)
+    log.placed.update(prober.answers)
+    return log
+
+
+def check_answers(log, whole, read_topic):
+    """Only codes that promise nothing false, and every answer kept: by the tables, Account and Kafka."""
+    assert all(code == 200 or 400 <= code < 500 or code in (503, 504) for code in log.codes())
+    with whole.postgres.connect() as connection:
+        found = log.broken_promises(connection)
+    found += whole.differences(read_topic)
+    assert not found, ledger.show(found)

@@ -222,8 +222,11 @@ class Postgres(Server):
         return pid if pid in self.processes() else None
 
     def _pid_file(self):
-        path = self.data / "postmaster.pid"
-        return path.read_text().splitlines() if path.exists() else []
+        # A server that starts removes what another one left, perhaps while we look.
+        try:
+            return (self.data / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return []
 
     def _is_ready(self):
         # The eighth line is the server's own word on its state; the first tells a stale file from ours.

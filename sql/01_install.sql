@@ -20,7 +20,7 @@ SELECT views_are('order_service', ARRAY['dlq', 'order_detail', 'outbox_detail', 
     'these are the views');
 SELECT sequences_are('order_service', ARRAY['event_id_seq', 'order_id_seq'], 'these are the sequences');
 SELECT functions_are('order_service', ARRAY['apply_execution', 'cancel_order', 'cancel_orders', 'claim_unsettled',
-    'close_session', 'event_json', 'event_type_name', 'execution_type_name', 'find_order', 'find_session', 'get_order',
+    'close_session', 'event_json', 'event_type_name', 'execution_type_name', 'find_order', 'find_sessions', 'get_order',
     'grant_operator', 'grant_proxy', 'hold_name', 'list_orders', 'open_session', 'order_events', 'order_type_name',
     'outbox_position', 'outbox_status_name',
     'place_order', 'preloaded', 'prune_idempotency_keys', 'prune_sessions', 'publisher_stats', 'reason_message',

@@ -1,8 +1,8 @@
 \unset ECHO
--- open_session(), find_session(), close_session(), prune_sessions().
+-- open_session(), find_sessions(), close_session(), prune_sessions().
 BEGIN;
 \i sql/setup/fixture.sql
-SELECT plan(40);
+SELECT plan(43);
 
 -- Opening and finding -----------------------------------------------------------------------------------------
 
@@ -11,16 +11,19 @@ SELECT order_service.open_session(7) AS first, order_service.open_session(7) AS 
     order_service.open_session(7, '1 microsecond') AS short \gset
 SELECT matches(:'first'::text, '^[0-9a-f]{64}$', 'a session id is 64 hexadecimal digits');
 SELECT isnt(:'first'::text, :'second'::text, 'each session has its own id');
-SELECT is((SELECT (account_id, expires_at = now() + interval '1 day')::text FROM order_service.find_session(:'first')),
+SELECT is((SELECT (account_id, expires_at = now() + interval '1 day')::text
+           FROM order_service.find_sessions(ARRAY[:'first'])),
     '(7,t)', 'a session tells its account and ends after a day if nothing is said');
-SELECT is((SELECT account_id FROM order_service.find_session(:'second')), 7::bigint, 'an account may have several');
-SELECT is((SELECT (account_id, expires_at = now() + interval '1 h')::text FROM order_service.find_session(:'third')),
+SELECT is((SELECT account_id FROM order_service.find_sessions(ARRAY[:'second'])), 7::bigint,
+    'an account may have several');
+SELECT is((SELECT (account_id, expires_at = now() + interval '1 h')::text
+           FROM order_service.find_sessions(ARRAY[:'third'])),
     '(9223372036854775807,t)', 'a session ends when it was said to');
 SELECT is((SELECT count(*) FROM order_service.session s WHERE s::text LIKE '%' || :'first' || '%'), 0::bigint,
     'the table does not tell a session''s id');
 SELECT is((SELECT count(*) FROM order_service.session WHERE session_hash = sha256(:'first'::bytea)), 1::bigint,
     'it keeps the SHA-256 of it');
-SELECT is((SELECT expires_at FROM order_service.find_session(:'short')),
+SELECT is((SELECT expires_at FROM order_service.find_sessions(ARRAY[:'short'])),
     now() + interval '1 microsecond', 'a session may be short');
 
 SELECT raises(format('SELECT order_service.open_session(%s)', account), 'OS400', 'account id is not valid',
@@ -33,8 +36,7 @@ FROM unnest(ARRAY['NULL', '''0''', '''-1 s''', '''-1 month''', '''366 days''', '
 SELECT is((SELECT count(*) FROM order_service.session), 4::bigint, 'refused sessions are not stored');
 
 CREATE FUNCTION no_session(id text, name text) RETURNS text LANGUAGE sql AS $$
-    SELECT raises(format('SELECT * FROM order_service.find_session(%L)', id), 'OS401',
-        'session does not exist or has expired', '', '', name)
+    SELECT is((SELECT s::text FROM order_service.find_sessions(ARRAY[id]) AS s), '(1,,)', name)
 $$;
 SELECT no_session(id, name) FROM (VALUES
     ('', 'an empty session id is not found'), (NULL, 'no session id is not found'),
@@ -44,12 +46,18 @@ SELECT no_session(id, name) FROM (VALUES
     (:'first' || ' ', 'a session id with a space is not found'),
     (encode(sha256(:'first'::bytea), 'hex'), 'a hash from the table is no session id')) AS s (id, name);
 
+SELECT is((SELECT string_agg(format('%s: %s %s', item, account_id, expires_at > now()), ', ' ORDER BY ordinality)
+           FROM order_service.find_sessions(ARRAY[:'second', NULL, :'third', 'none', :'second']) WITH ORDINALITY),
+    '1: 7 t, 2:  , 3: 9223372036854775807 t, 4:  , 5: 7 t', 'many are found at once, each in its place');
+SELECT is_empty($$SELECT * FROM order_service.find_sessions('{}')$$, 'of none there are none');
+SELECT is_empty($$SELECT * FROM order_service.find_sessions(NULL)$$, 'nor of NULL');
+
 -- Ending ------------------------------------------------------------------------------------------------------
 
 SELECT is(order_service.close_session(:'first'), true, 'a session can be closed');
 SELECT no_session(:'first', 'and is not found any more');
 SELECT is(order_service.close_session(:'first'), false, 'closing it twice tells so');
-SELECT is((SELECT account_id FROM order_service.find_session(:'second')), 7::bigint,
+SELECT is((SELECT account_id FROM order_service.find_sessions(ARRAY[:'second'])), 7::bigint,
     'the account''s other session stays');
 SELECT is(order_service.close_session(id), false, format('closing %s tells so', coalesce(quote_literal(id), 'NULL')))
 FROM (VALUES (''), ('none'), (NULL)) AS s (id);
@@ -57,7 +65,7 @@ UPDATE order_service.session SET expires_at = now() WHERE session_hash = sha256(
 SELECT no_session(:'second', 'a session is not found from its end on');
 UPDATE order_service.session SET expires_at = now() + interval '1 microsecond'
 WHERE session_hash = sha256(:'second'::bytea);
-SELECT is((SELECT account_id FROM order_service.find_session(:'second')), 7::bigint, 'but until then');
+SELECT is((SELECT account_id FROM order_service.find_sessions(ARRAY[:'second'])), 7::bigint, 'but until then');
 
 -- Pruning -----------------------------------------------------------------------------------------------------
 

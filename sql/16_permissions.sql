@@ -31,7 +31,7 @@ SELECT oid, proname, format('SELECT order_service.%I(%s)', proname, (
                                ELSE 'NULL::' || format_type(type, NULL) END, ', ' ORDER BY position)
         FROM unnest(proargtypes) WITH ORDINALITY AS a (type, position))) AS call,
     proname IN ('receive_orders', 'settle_orders', 'cancel_orders', 'claim_unsettled', 'record_hold', 'get_order',
-        'find_order', 'list_orders', 'find_session', 'close_session') AS is_for_proxy
+        'find_order', 'list_orders', 'find_sessions', 'close_session') AS is_for_proxy
 FROM pg_proc WHERE pronamespace = 'order_service'::regnamespace;
 
 -- Privileges --------------------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ FROM (VALUES
     (6, $$SELECT * FROM order_service.get_order(7, 1)$$, 'get_order()'),
     (7, $$SELECT * FROM order_service.find_order(7, 'a')$$, 'find_order()'),
     (8, $$SELECT * FROM order_service.list_orders(7)$$, 'list_orders()'),
-    (9, format('SELECT * FROM order_service.find_session(%L)', :'session'), 'find_session()'),
+    (9, format('SELECT * FROM order_service.find_sessions(ARRAY[%L])', :'session'), 'find_sessions()'),
     (10, format('SELECT order_service.close_session(%L)', :'session'), 'close_session()')) AS c (n, statement, name)
 ORDER BY n;
 SELECT is(state(1) || '; ' || state(2), 'CANCEL_REQUESTED 0/1, hold HELD, version 2, code 200; '

@@ -26,16 +26,21 @@ static Lane *
 lane_of(Backlog *backlog, const StoreItem *item)
 {
 	static const BacklogLane lanes[STORE_KIND_COUNT] = {
-		[STORE_RECEIVE] = LANE_RECEIVE,   [STORE_SETTLE] = LANE_SETTLE,
-		[STORE_CANCEL] = LANE_CANCEL,     [STORE_GET] = LANE_READ,
-		[STORE_FIND] = LANE_READ,         [STORE_LIST] = LANE_READ,
-		[STORE_FIND_SESSION] = LANE_READ, [STORE_CLOSE_SESSION] = LANE_SINGLE,
-		[STORE_CLAIM] = LANE_SINGLE,      [STORE_RECORD_HOLD] = LANE_RECORD_HOLD,
+		[STORE_RECEIVE] = LANE_RECEIVE,
+		[STORE_SETTLE] = LANE_SETTLE,
+		[STORE_CANCEL] = LANE_CANCEL,
+		[STORE_GET] = LANE_READ,
+		[STORE_FIND] = LANE_READ,
+		[STORE_LIST] = LANE_READ,
+		[STORE_FIND_SESSION] = LANE_SESSION,
+		[STORE_CLOSE_SESSION] = LANE_SINGLE,
+		[STORE_CLAIM] = LANE_SINGLE,
+		[STORE_RECORD_HOLD] = LANE_RECORD_HOLD,
 	};
 	BacklogLane lane = lanes[item->kind];
 
-	if (lane == LANE_READ && item->needs_writer)
-		lane = LANE_SINGLE;
+	if (item->needs_writer)
+		lane = lane == LANE_SESSION ? LANE_SESSION_AGAIN : LANE_SINGLE;
 	return &backlog->lanes[lane];
 }
 

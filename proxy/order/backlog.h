@@ -14,6 +14,8 @@
 typedef enum BacklogLane
 {
 	LANE_SETTLE,
+	LANE_SESSION,       /* to any server; everything else of the session's owner waits for it */
+	LANE_SESSION_AGAIN, /* to the writer only */
 	LANE_CANCEL,
 	LANE_RECEIVE,
 	LANE_RECORD_HOLD,
@@ -21,9 +23,12 @@ typedef enum BacklogLane
 	LANE_READ,   /* what goes alone, and to any server */
 } BacklogLane;
 
-#define LANE_COUNT 6
+#define LANE_COUNT 8
 #define LANE_BIT(lane) (1u << (lane))
 #define LANES_ALL (LANE_BIT(LANE_COUNT) - 1)
+
+/* What a reader may serve. */
+#define LANES_READ (LANE_BIT(LANE_SESSION) | LANE_BIT(LANE_READ))
 
 TAILQ_HEAD(StoreItemList, StoreItem);
 

@@ -52,10 +52,11 @@ const PgStatement batch_statements[STORE_KIND_COUNT] = {
 					"SELECT " ORDER_COLUMNS " FROM order_service.list_orders($1, $2, $3, $4)",
 					4,
 					{PG_TYPE_INT8, PG_TYPE_BOOL, PG_TYPE_INT8, PG_TYPE_INT4}},
-	[STORE_FIND_SESSION] = {"find_session",
-							"SELECT account_id, expires_at FROM order_service.find_session($1)",
+	[STORE_FIND_SESSION] = {"find_sessions",
+							"SELECT item, account_id, expires_at"
+							" FROM order_service.find_sessions($1)",
 							1,
-							{PG_TYPE_TEXT}},
+							{PG_TYPE_TEXT_ARRAY}},
 	[STORE_CLOSE_SESSION] = {"close_session",
 							 "SELECT order_service.close_session($1)",
 							 1,
@@ -77,7 +78,7 @@ bool
 batch_is_gathered(StoreKind kind)
 {
 	return kind == STORE_RECEIVE || kind == STORE_SETTLE || kind == STORE_CANCEL ||
-		   kind == STORE_RECORD_HOLD;
+		   kind == STORE_FIND_SESSION || kind == STORE_RECORD_HOLD;
 }
 
 bool
@@ -190,6 +191,8 @@ add_item(Bytes *values, const StoreItem *item)
 			bytes_append_u32(&values[3], (uint32_t) item->limit);
 			break;
 		case STORE_FIND_SESSION:
+			pg_array_add_text(&values[0], item->key);
+			break;
 		case STORE_CLOSE_SESSION:
 			append_text(&values[0], item->key);
 			break;
@@ -335,15 +338,20 @@ decode_claims(const PGresult *rows, BatchAnswer *answer)
 }
 
 static bool
-decode_session(const PGresult *rows, StoreResult *result)
+decode_session(const Batch *batch, const PGresult *rows, int index, StoreResult *result)
 {
-	PgRow row = {.result = rows};
+	PgRow row = {.result = rows, .row = index};
 
-	if (PQntuples(rows) != 1)
+	if (PQntuples(rows) != batch->count || pg_row_int4(&row, 0) != index + 1)
 		return false;
-	result->account_id = pg_row_int8(&row, 0);
-	result->expires_at_ms = pg_row_time_ms(&row, 1);
-	return !row.is_broken && result->account_id > 0;
+	result->account_id = pg_row_int8(&row, 1);
+	result->expires_at_ms = pg_row_time_ms(&row, 2);
+	if (result->account_id == 0)
+	{
+		result->code = CODE_NO_SESSION;
+		result->reason = REASON_NO_SESSION;
+	}
+	return !row.is_broken && result->account_id >= 0;
 }
 
 void
@@ -373,7 +381,7 @@ batch_decode(const Batch *batch, const PGresult *rows, int index, BatchAnswer *a
 		case STORE_LIST:
 			return decode_orders(batch, rows, answer);
 		case STORE_FIND_SESSION:
-			return decode_session(rows, result);
+			return decode_session(batch, rows, index, result);
 		case STORE_CLOSE_SESSION:
 			return PQntuples(rows) == 1;
 		case STORE_CLAIM:
@@ -391,8 +399,6 @@ batch_refusal(const char *sqlstate)
 			return REASON_UNKNOWN_ORDER;
 		case CODE_FORBIDDEN:
 			return REASON_NOT_YOURS;
-		case CODE_NO_SESSION:
-			return REASON_NO_SESSION;
 		default:
 			return REASON_NONE;
 	}

@@ -70,7 +70,7 @@ extern bool batch_decode(const Batch *batch, const PGresult *rows, int index, Ba
 
 /*
  * The refusal that an error of a single form stands for, by its SQLSTATE: REASON_UNKNOWN_ORDER,
- * REASON_NOT_YOURS, REASON_NO_SESSION; REASON_NONE when it is no refusal.
+ * REASON_NOT_YOURS; REASON_NONE when it is no refusal.
  */
 extern Reason batch_refusal(const char *sqlstate);
 

@@ -109,17 +109,24 @@ deliver(Store *store, Batch *batch, const PGresult *rows)
 
 	for (int i = batch->answered_count; i < batch->count; i++)
 	{
-		if (batch_decode(batch, rows, i, &decoded))
-		{
-			recognize_own(batch->items[i], &decoded.result);
-			answer(store, batch->items[i], &decoded.result);
-		}
-		else
+		StoreItem *item = batch->items[i];
+
+		if (!batch_decode(batch, rows, i, &decoded))
 		{
 			log_event(LOG_ERROR, "database answered what was not expected",
 					  LOG_TEXT("function", batch_statements[batch->kind].name),
 					  LOG_NUMBER("rows", PQntuples(rows)));
-			answer_reason(store, batch->items[i], REASON_INTERNAL_ERROR, NULL);
+			answer_reason(store, item, REASON_INTERNAL_ERROR, NULL);
+		}
+		else if (batch->is_on_reader && decoded.result.code != CODE_OK)
+		{
+			item->needs_writer = true;
+			backlog_add(&store->backlog, item);
+		}
+		else
+		{
+			recognize_own(item, &decoded.result);
+			answer(store, item, &decoded.result);
 		}
 	}
 	batch_answer_free(&decoded);
@@ -139,6 +146,15 @@ retry(Store *store, Batch *batch, bool is_lost)
 
 		item->was_lost = item->was_lost || (is_lost && !batch_is_read(item->kind));
 	}
+	backlog_return(&store->backlog, batch);
+}
+
+/* The reader gave no answer, or no good one. */
+static void
+ask_writer(Store *store, Batch *batch)
+{
+	for (int i = batch->answered_count; i < batch->count; i++)
+		batch->items[i]->needs_writer = true;
 	backlog_return(&store->backlog, batch);
 }
 
@@ -225,10 +241,7 @@ call_done(void *context, const PgReply *reply)
 	else if (reply->outcome == PG_OK)
 		deliver(store, batch, reply->result);
 	else if (batch->is_on_reader)
-	{
-		batch->items[0]->needs_writer = true;
-		backlog_return(&store->backlog, batch);
-	}
+		ask_writer(store, batch);
 	else if (reply->outcome != PG_FAILED)
 		retry(store, batch, reply->outcome == PG_LOST);
 	else
@@ -370,9 +383,9 @@ run(void *context)
 	}
 	if (store->due_us <= loop_now_us(store->loop))
 		expire(store);
-	serve(store, store->writer, has_reader ? LANES_ALL & ~LANE_BIT(LANE_READ) : LANES_ALL);
+	serve(store, store->writer, has_reader ? LANES_ALL & ~LANES_READ : LANES_ALL);
 	if (has_reader)
-		serve(store, store->reader, LANE_BIT(LANE_READ));
+		serve(store, store->reader, LANES_READ);
 	store_metrics_queue(store->backlog.count);
 }
 

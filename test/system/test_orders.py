@@ -13,6 +13,9 @@ from load import PRICE, SYMBOLS, TICK
 from stack import wait_until
 
 CEILING = PRICE * 2
+UNKNOWN_ORDER_ID = 2**62
+# What one connection may have under way (CONNECTION_IN_FLIGHT_DEFAULT).
+IN_FLIGHT_MAX = 1024
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +78,7 @@ def test_a_login_serves_all_further_requests_of_its_connection_and_no_other(whol
         answer = client.login(session)
         assert answer.account_id == account
         expires = whole.postgres.execute(
-            "SELECT floor(extract(epoch FROM expires_at) * 1000)::bigint FROM order_service.find_session(%s)", [session]
+            "SELECT floor(extract(epoch FROM expires_at) * 1000)::bigint FROM order_service.find_sessions(%s)", [[session]]
         )[0][0]
         assert abs(answer.expires_at - expires) <= 1
         assert outcome(client.place()) == ("ACCEPTED", 200, "")
@@ -108,6 +111,32 @@ def test_a_session_that_does_not_exist_is_refused(whole, client, session):
         other.ping()
     assert refusal(client.place, session_id=session) == (401, "NO_SESSION")
     assert client.place().code == 200
+
+
+def cancel_frame(correlation, session):
+    """A request to cancel an order that does not exist."""
+    fields = {"order_id": UNKNOWN_ORDER_ID, "session_id": session, "idempotency_key": wire.new_key()}
+    return wire.frame(wire.CANCEL, wire.message("CancelOrderRequest")(**fields).SerializeToString(), correlation)
+
+
+@pytest.mark.parametrize("session_count", [1, IN_FLIGHT_MAX])
+def test_all_that_waits_for_sessions_is_looked_up_in_few_calls(whole, account, session_count):
+    """As when the sessions of a busy gateway are no longer believed: one lookup a call would take seconds."""
+
+    def lookups():
+        metrics = whole.proxy.metrics()
+        return [metrics[f'store_batch_items_{part}{{kind="find_session"}}'] for part in ("count", "sum")]
+
+    sessions = [whole.open_session(account) for _ in range(session_count)]
+    calls_before, items_before = lookups()
+    with whole.client() as client:
+        client.send_bytes(b"".join(cancel_frame(i, sessions[i % session_count]) for i in range(IN_FLIGHT_MAX)))
+        answers = client.receive_all(IN_FLIGHT_MAX)
+    assert {answer.correlation for answer in answers} == set(range(IN_FLIGHT_MAX))
+    assert {wire.error_of(answer).reason for answer in answers} == {"UNKNOWN_ORDER"}
+    calls, items = lookups()
+    assert items - items_before >= session_count
+    assert calls - calls_before <= IN_FLIGHT_MAX / 16
 
 
 def test_a_logout_ends_the_session(whole, account):

@@ -73,7 +73,9 @@ what_ends_something_goes_before_what_begins_something(void **state)
 	add(3, STORE_CLAIM, 1);
 	add(4, STORE_CANCEL, 1);
 	add(5, STORE_SETTLE, 1);
+	add(6, STORE_FIND_SESSION, 1);
 	batch_free(TAKE(5));
+	batch_free(TAKE(6));
 	batch_free(TAKE(4));
 	batch_free(TAKE(1));
 	batch_free(TAKE(2));
@@ -143,6 +145,26 @@ a_read_that_needs_the_writer_changes_its_lane(void **state)
 	assert_false(backlog_has(&backlog, LANE_BIT(LANE_READ)));
 	assert_true(backlog_has(&backlog, LANE_BIT(LANE_SINGLE)));
 	batch_free(TAKE(0));
+}
+
+static void
+sessions_go_together_to_either_server(void **state)
+{
+	(void) state;
+	for (int i = 0; i < 3; i++)
+		add(i, STORE_FIND_SESSION, 1);
+	add(3, STORE_GET, 1);
+	batch_free(TAKE(0, 1, 2));
+	for (int i = 0; i < 2; i++)
+	{
+		items[i].needs_writer = true;
+		backlog_add(&backlog, &items[i]);
+	}
+	add(2, STORE_FIND_SESSION, 1);
+	/* What the reader did not know waits apart from what it is still to be asked. */
+	batch_free(backlog_take(&backlog, LANES_READ, 4));
+	batch_free(TAKE(0, 1));
+	batch_free(TAKE(3));
 }
 
 static void
@@ -233,6 +255,7 @@ main(void)
 		TEST(no_lane_is_passed_over_for_ever),
 		TEST(a_pool_takes_only_from_its_lanes),
 		TEST(a_read_that_needs_the_writer_changes_its_lane),
+		TEST(sessions_go_together_to_either_server),
 		TEST(what_returns_finds_its_place),
 		TEST(halves_go_first_and_as_they_are),
 		TEST(the_last_one_left_is_tried_alone),

@@ -152,7 +152,7 @@ single_calls_have_plain_arguments(void **state)
 {
 	StoreItem list = {
 		.kind = STORE_LIST, .account_id = 7, .open_only = true, .order_id = 9, .limit = 501};
-	StoreItem session = {.kind = STORE_FIND_SESSION, .key = "abc"};
+	StoreItem session = {.kind = STORE_CLOSE_SESSION, .key = "abc"};
 	StoreItem claim = {.kind = STORE_CLAIM, .limit = 100, .lease_ms = 7000};
 
 	(void) state;
@@ -177,7 +177,6 @@ every_kind_has_a_statement(void **state)
 		assert_non_null(batch_statements[i].name);
 		assert_non_null(strstr(batch_statements[i].sql, batch_statements[i].name));
 		assert_true(batch_statements[i].parameter_count > 0);
-		assert_false(batch_is_read((StoreKind) i) && batch_is_gathered((StoreKind) i));
 		for (int j = 0; j < PG_PARAMETERS_MAX; j++)
 			assert_int_equal(batch_statements[i].parameter_types[j] != 0,
 							 j < batch_statements[i].parameter_count);
@@ -346,22 +345,47 @@ a_list_may_be_empty_but_one_order_may_not(void **state)
 }
 
 static void
-sessions_and_claims_are_read(void **state)
+sessions_are_asked_for_and_found_together(void **state)
 {
-	StoreItem session = {.kind = STORE_FIND_SESSION};
+	StoreItem items[] = {{.kind = STORE_FIND_SESSION, .key = "abc"},
+						 {.kind = STORE_FIND_SESSION, .key = "d"}};
+	Batch *sessions = batch_of(items, 2);
+
+	(void) state;
+	encode(items, 2);
+	ASSERT_ARGUMENT(0, "\0\0\0\1\0\0\0\0\0\0\0\x19\0\0\0\2\0\0\0\1"
+					   "\0\0\0\3abc\0\0\0\1d");
+	/* The first one is not known: NULL. */
+	start_rows(2, 3);
+	put_number(0, 0, 4, 1);
+	put_number(1, 0, 4, 2);
+	put_number(1, 1, 8, 42);
+	put_number(1, 2, 8, 5000);
+	assert_true(batch_decode(sessions, rows, 0, &answer));
+	assert_int_equal(answer.result.code, CODE_NO_SESSION);
+	assert_int_equal(answer.result.reason, REASON_NO_SESSION);
+	assert_true(batch_decode(sessions, rows, 1, &answer));
+	assert_int_equal(answer.result.code, CODE_OK);
+	assert_int_equal(answer.result.account_id, 42);
+	assert_int_equal(answer.result.expires_at_ms, 946684800005);
+	/* A row that is another's, or one too few. */
+	put_number(1, 0, 4, 1);
+	assert_false(batch_decode(sessions, rows, 1, &answer));
+	PQclear(rows);
+	start_rows(1, 3);
+	put_number(0, 0, 4, 1);
+	put_number(0, 1, 8, 42);
+	assert_false(batch_decode(sessions, rows, 0, &answer));
+	batch_free(sessions);
+}
+
+static void
+claims_are_read(void **state)
+{
 	StoreItem claim = {.kind = STORE_CLAIM};
-	Batch *sessions = batch_of(&session, 1);
 	Batch *claims = batch_of(&claim, 1);
 
 	(void) state;
-	start_rows(1, 2);
-	put_number(0, 0, 8, 42);
-	put_number(0, 1, 8, 5000);
-	assert_true(batch_decode(sessions, rows, 0, &answer));
-	assert_int_equal(answer.result.account_id, 42);
-	assert_int_equal(answer.result.expires_at_ms, 946684800005);
-	PQclear(rows);
-
 	start_rows(1, 9);
 	put_number(0, 0, 8, 5);
 	put_number(0, 1, 8, 42);
@@ -377,7 +401,6 @@ sessions_and_claims_are_read(void **state)
 	assert_null(answer.result.claims[0].reserve_id);
 	assert_int_equal(answer.result.claims[0].reserve_amount, 77);
 	assert_int_equal(answer.result.claims[0].attempts, 2);
-	batch_free(sessions);
 	batch_free(claims);
 }
 
@@ -387,7 +410,6 @@ refusals_are_told_by_their_sqlstate(void **state)
 	(void) state;
 	assert_int_equal(batch_refusal("OS404"), REASON_UNKNOWN_ORDER);
 	assert_int_equal(batch_refusal("OS403"), REASON_NOT_YOURS);
-	assert_int_equal(batch_refusal("OS401"), REASON_NO_SESSION);
 	assert_int_equal(batch_refusal("OS400"), REASON_NONE);
 	assert_int_equal(batch_refusal("42P01"), REASON_NONE);
 	assert_int_equal(batch_refusal(""), REASON_NONE);
@@ -409,7 +431,8 @@ main(void)
 		TEST(rows_of_another_shape_are_not_taken),
 		TEST(orders_are_read_with_their_names_as_numbers),
 		TEST(a_list_may_be_empty_but_one_order_may_not),
-		TEST(sessions_and_claims_are_read),
+		TEST(sessions_are_asked_for_and_found_together),
+		TEST(claims_are_read),
 		TEST(refusals_are_told_by_their_sqlstate),
 	};
 

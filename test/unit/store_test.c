@@ -1,160 +1,19 @@
 /*
  * store_test.c
  *		What the store does when calls fail, are lost, or come too late; the pools are replaced.
- *
- * A test plays the database: it looks at the calls that were made and ends them.
  */
 #include "order/store.h" /* first: it must need nothing that is included below */
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "base/clock.h"
-#include "base/metrics.h"
-#include "net/pg_array.h"
-#include "net/pg_pool.h"
-
-#define CALLS_MAX 16
-#define ITEMS_MAX 16
-
-/* Of receive_orders(); the other functions have fewer, and nobody looks at the rest. */
-#define COLUMN_COUNT 12
-
-/* A call that a pool has been given. */
-typedef struct Call
-{
-	int statement;
-	int item_count; /* of the array functions */
-	PgCallback callback;
-	void *context;
-} Call;
-
-struct PgPool
-{
-	PgPoolOptions options;
-	int open_count;
-	int call_count; /* under way */
-	Call calls[CALLS_MAX];
-	int grow_count;
-};
-
-static PgPool writer;
-static PgPool reader;
-static Loop *loop;
-static Config config;
-static Store *store;
-static StoreItem items[ITEMS_MAX];
-static int answer_counts[ITEMS_MAX];
-static StoreResult answers[ITEMS_MAX];
-
-/* The pools ----------------------------------------------------------------------------------- */
-
-PgPool *
-pg_pool_new(Loop *unused, Dns *dns, const PgPoolOptions *options)
-{
-	PgPool *pool = options->role == PG_WRITER ? &writer : &reader;
-
-	(void) unused;
-	(void) dns;
-	if (strcmp(options->conninfo, "nonsense") == 0)
-		return NULL;
-	*pool = (PgPool){.options = *options, .open_count = 1};
-	return pool;
-}
-
-void
-pg_pool_free(PgPool *pool)
-{
-	(void) pool;
-}
-
-int
-pg_pool_idle_count(const PgPool *pool)
-{
-	return pool->open_count - pool->call_count;
-}
-
-int
-pg_pool_open_count(const PgPool *pool)
-{
-	return pool->open_count;
-}
-
-void
-pg_pool_grow(PgPool *pool)
-{
-	pool->grow_count++;
-}
-
-bool
-pg_pool_call(PgPool *pool, int statement, const PgArguments *arguments, PgCallback callback,
-			 void *context)
-{
-	const Bytes *first = &arguments->values[0];
-
-	assert_true(pool->call_count < CALLS_MAX);
-	if (pg_pool_idle_count(pool) == 0)
-		return false;
-	pool->calls[pool->call_count++] = (Call){
-		.statement = statement,
-		.item_count = first->size > 20 ? (int) bytes_u32(first->data + 12) : 0,
-		.callback = callback,
-		.context = context,
-	};
-	return true;
-}
-
-/* Ends the oldest call of a pool. */
-static void
-end_call(PgPool *pool, const PgReply *reply)
-{
-	Call call = pool->calls[0];
-
-	assert_true(pool->call_count > 0);
-	pool->call_count--;
-	memmove(pool->calls, pool->calls + 1, sizeof(Call) * (size_t) pool->call_count);
-	call.callback(call.context, reply);
-	loop_turn(loop);
-}
-
-static void
-fail_call(PgPool *pool, PgOutcome outcome, const char *sqlstate)
-{
-	end_call(pool, &(PgReply){.outcome = outcome, .sqlstate = sqlstate, .message = "it failed"});
-}
-
-static void
-set_cell(PGresult *rows, int row, int column, const void *value, int size)
-{
-	assert_int_equal(PQsetvalue(rows, row, column, (char *) value, size), 1);
-}
-
-static void
-set_number(PGresult *rows, int row, int column, int64_t value, int size)
-{
-	uint8_t bytes[8];
-
-	for (int i = 0; i < size; i++)
-		bytes[i] = (uint8_t) (value >> 8 * (size - 1 - i));
-	set_cell(rows, row, column, bytes, size);
-}
+#include "store_fixture.h"
 
 /* Ends the writer's oldest call well: all its items get the code of the reason. */
 static void
 reply(Reason reason)
 {
 	static const int sizes[COLUMN_COUNT] = {4, 2, 2, 0, 8, 2, 1, 8, 8, 0, 0, 8};
-	static PGresAttDesc columns[COLUMN_COUNT];
-	PGresult *rows = PQmakeEmptyPGresult(NULL, PGRES_TUPLES_OK);
+	PGresult *rows = make_rows();
 	int count = writer.calls[0].item_count;
 
-	for (int i = 0; i < COLUMN_COUNT; i++)
-		columns[i] = (PGresAttDesc){.name = "column", .format = 1};
-	assert_int_equal(PQsetResultAttrs(rows, COLUMN_COUNT, columns), 1);
 	for (int row = 0; row < count; row++)
 	{
 		for (int column = 0; column < COLUMN_COUNT; column++)
@@ -168,26 +27,7 @@ reply(Reason reason)
 		set_cell(rows, row, 9, "r", 1);
 		set_number(rows, row, 4, 1000 + row, 8);
 	}
-	end_call(&writer, &(PgReply){.outcome = PG_OK, .result = rows, .sqlstate = "", .message = ""});
-	PQclear(rows);
-}
-
-/* The store ----------------------------------------------------------------------------------- */
-
-static int
-open_store(bool has_reader)
-{
-	loop = loop_new();
-	config = (Config){.writer = "writer",
-					  .reader = has_reader ? "reader" : "",
-					  .writer_connections = 4,
-					  .reader_connections = 4,
-					  .batch_max = 4,
-					  .in_flight_max = 8};
-	memset(answer_counts, 0, sizeof(answer_counts));
-	store = store_new(loop, NULL, &config);
-	assert_non_null(store);
-	return 0;
+	reply_rows(&writer, rows);
 }
 
 static int
@@ -195,80 +35,6 @@ open_with_writer(void **state)
 {
 	(void) state;
 	return open_store(false);
-}
-
-static int
-open_with_reader(void **state)
-{
-	(void) state;
-	return open_store(true);
-}
-
-static int
-close_store(void **state)
-{
-	(void) state;
-	/* A test that failed half way leaves items behind. */
-	if (store_pending_count(store) > 0)
-		return 1;
-	store_free(store);
-	loop_free(loop);
-	metrics_reset();
-	return 0;
-}
-
-static void
-note_answer(void *context, const StoreResult *result)
-{
-	StoreItem *item = context;
-
-	answers[item - items] = *result;
-	answer_counts[item - items]++;
-	/* It is its owner's again: the store must not look at it any more. */
-	memset(item, 0xff, sizeof(*item));
-}
-
-static void
-submit(int index, StoreKind kind, int64_t timeout_us)
-{
-	items[index] = (StoreItem){.kind = kind,
-							   .deadline_us = loop_now_us(loop) + timeout_us,
-							   .callback = note_answer,
-							   .context = &items[index],
-							   .account_id = 7,
-							   .key = "key",
-							   .order_id = 1 + index,
-							   .symbol = "ABC"};
-	store_submit(store, &items[index]);
-}
-
-static void
-submit_many(int count, StoreKind kind)
-{
-	for (int i = 0; i < count; i++)
-		submit(i, kind, CLOCK_SECOND);
-	loop_turn(loop);
-}
-
-/* Turns until an item has been answered, and no longer than a good while. */
-static void
-turn_until_answered(int index)
-{
-	int64_t give_up_us = clock_now_us() + 10 * CLOCK_SECOND;
-
-	while (answer_counts[index] == 0)
-	{
-		assert_true(clock_now_us() < give_up_us);
-		loop_turn(loop);
-	}
-}
-
-static void
-assert_answered(int index, Reason reason)
-{
-	assert_int_equal(answer_counts[index], 1);
-	assert_int_equal(answers[index].reason, reason);
-	assert_int_equal(answers[index].code, reason_code(reason));
 }
 
 /* Tests --------------------------------------------------------------------------------------- */
@@ -471,61 +237,18 @@ static void
 refusals_of_reads_have_their_reasons(void **state)
 {
 	(void) state;
-	writer.open_count = 4;
+	writer.open_count = 3;
 	submit(0, STORE_GET, CLOCK_SECOND);
 	submit(1, STORE_GET, CLOCK_SECOND);
-	submit(2, STORE_FIND_SESSION, CLOCK_SECOND);
-	submit(3, STORE_FIND, CLOCK_SECOND);
+	submit(2, STORE_FIND, CLOCK_SECOND);
 	loop_turn(loop);
-	assert_int_equal(writer.call_count, 4);
+	assert_int_equal(writer.call_count, 3);
 	fail_call(&writer, PG_FAILED, "OS404");
 	fail_call(&writer, PG_FAILED, "OS403");
-	fail_call(&writer, PG_FAILED, "OS401");
 	fail_call(&writer, PG_FAILED, "XX000");
 	assert_answered(0, REASON_UNKNOWN_ORDER);
 	assert_answered(1, REASON_NOT_YOURS);
-	assert_answered(2, REASON_NO_SESSION);
-	assert_answered(3, REASON_INTERNAL_ERROR);
-}
-
-static void
-a_reader_that_says_no_or_nothing_is_not_believed(void **state)
-{
-	(void) state;
-	for (int i = 0; i < 2; i++)
-	{
-		submit(i, STORE_FIND, CLOCK_SECOND);
-		loop_turn(loop);
-		fail_call(&reader, i == 0 ? PG_FAILED : PG_LOST, "OS404");
-		assert_int_equal(answer_counts[i], 0);
-		assert_int_equal(writer.calls[0].statement, STORE_FIND);
-		fail_call(&writer, PG_FAILED, "OS404");
-		assert_answered(i, REASON_UNKNOWN_ORDER);
-	}
-}
-
-static void
-the_writer_reads_while_there_is_no_reader(void **state)
-{
-	(void) state;
-	reader.open_count = 0;
-	submit(0, STORE_GET, CLOCK_SECOND);
-	loop_turn(loop);
-	assert_int_equal(writer.call_count, 1);
-	fail_call(&writer, PG_FAILED, "OS404");
-	assert_answered(0, REASON_UNKNOWN_ORDER);
-}
-
-static void
-a_reader_serves_no_commands(void **state)
-{
-	(void) state;
-	writer.open_count = 0;
-	submit(0, STORE_CLOSE_SESSION, 10 * CLOCK_MS);
-	submit(1, STORE_CLAIM, 10 * CLOCK_MS);
-	turn_until_answered(0);
-	turn_until_answered(1);
-	assert_int_equal(reader.call_count, 0);
+	assert_answered(2, REASON_INTERNAL_ERROR);
 }
 
 static void
@@ -548,12 +271,9 @@ too_many_waiting_are_refused_but_not_settles(void **state)
 static void
 an_answer_of_another_shape_is_an_error_of_ours(void **state)
 {
-	PGresult *rows = PQmakeEmptyPGresult(NULL, PGRES_TUPLES_OK);
-
 	(void) state;
 	submit_many(2, STORE_RECEIVE);
-	end_call(&writer, &(PgReply){.outcome = PG_OK, .result = rows, .sqlstate = "", .message = ""});
-	PQclear(rows);
+	reply_rows(&writer, make_rows());
 	assert_answered(0, REASON_INTERNAL_ERROR);
 	assert_answered(1, REASON_INTERNAL_ERROR);
 }
@@ -569,7 +289,6 @@ connection_strings_are_checked_at_the_start(void **state)
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_with_writer, close_store)
-#define TEST_WITH_READER(name) cmocka_unit_test_setup_teardown(name, open_with_reader, close_store)
 
 int
 main(void)
@@ -588,9 +307,6 @@ main(void)
 		TEST(a_full_server_is_not_asked_again),
 		TEST(a_deadlock_is_tried_again_as_it_was),
 		TEST(refusals_of_reads_have_their_reasons),
-		TEST_WITH_READER(a_reader_that_says_no_or_nothing_is_not_believed),
-		TEST_WITH_READER(the_writer_reads_while_there_is_no_reader),
-		TEST_WITH_READER(a_reader_serves_no_commands),
 		TEST(too_many_waiting_are_refused_but_not_settles),
 		TEST(an_answer_of_another_shape_is_an_error_of_ours),
 		TEST(connection_strings_are_checked_at_the_start),

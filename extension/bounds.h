@@ -69,6 +69,14 @@
 #define FLUSH_INTERVAL_MS_MIN 1
 #define FLUSH_INTERVAL_MS_MAX 10000
 
+/*
+ * While records are in flight, hints gather in the ring, so that the next records go together:
+ * until all are acknowledged, but no longer than this, because one broker may be slow, and the
+ * events of others should not wait for it. At 50,000 orders/s it is 500 of the 28,000 that the ring
+ * has room for by default.
+ */
+#define GATHER_MS_MAX 10
+
 /* Rows the catch-up reads at a time. */
 #define CATCH_UP_ROWS 1000
 

@@ -220,6 +220,12 @@ intake_read_ring(Intake *intake)
 	return is_any;
 }
 
+bool
+intake_is_within_record(const Intake *intake)
+{
+	return intake->hints.record_size > 0;
+}
+
 /*
  * Makes sure that what a snapshot of now shows survives a crash. A message is written because the
  * WAL position behind the last record cannot be asked for safely; flushing the message flushes all

@@ -32,6 +32,9 @@ extern void intake_set_delivery(Intake *intake, Delivery *delivery);
  */
 extern bool intake_read_ring(Intake *intake);
 
+/* Whether it stopped within a transaction's events, because no more could be in hand. */
+extern bool intake_is_within_record(const Intake *intake);
+
 /*
  * One step of looking up gaps: a page of the table, in a transaction of its own, when somebody said
  * that hints are missing, when the horizon of a gap has passed, or when the safety pass is due.

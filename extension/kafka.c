@@ -64,7 +64,8 @@ static const char *const fixed_properties[][2] = {
 /* What order_service.kafka_options may override. */
 static const char *const default_properties[][2] = {
 	{"client.id", "order_service"},
-	{"linger.ms", "2"},
+	/* What belongs together comes together (GATHER_MS_MAX): only until all is handed over. */
+	{"linger.ms", "0.2"},
 	/* 2.0.2 leaves Nagle's algorithm on, which delays small batches by tens of milliseconds. */
 	{"socket.nagle.disable", "true"},
 	{"socket.keepalive.enable", "true"},

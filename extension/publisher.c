@@ -65,6 +65,8 @@ typedef struct Publisher
 	uint64 progress; /* events acknowledged or refused so far, and when the last of them was */
 	TimestampTz progress_at;
 	bool is_away; /* Kafka, as last looked at */
+	TimestampTz gather_until;
+	bool is_gathering; /* the ring is left alone until then, or until nothing is in flight */
 } Publisher;
 
 static void
@@ -284,6 +286,25 @@ report(Publisher *publisher)
 																	  : PUBLISHER_STREAMING);
 }
 
+/*
+ * Reads the ring, unless records are in flight: then its hints gather, so that fewer requests carry
+ * more records each. An acknowledgement wakes us. The flag of the ring stays set meanwhile, so that
+ * no commit does.
+ */
+static bool
+read_ring(Publisher *publisher, TimestampTz now)
+{
+	publisher->is_gathering = delivery_in_flight(publisher->delivery) > 0 &&
+							  now < publisher->gather_until &&
+							  !intake_is_within_record(publisher->intake);
+	if (publisher->is_gathering)
+		return false;
+	publisher->gather_until = TimestampTzPlusMilliseconds(now, GATHER_MS_MAX);
+	/* Cleared before looking: who adds something later sets the latch again. */
+	(void) pg_atomic_exchange_u32(&publisher->channel->is_woken, 0);
+	return intake_read_ring(publisher->intake);
+}
+
 /* A bounded piece of all work; false when there is nothing to do before the next wake-up. */
 static bool
 turn(Publisher *publisher)
@@ -291,13 +312,16 @@ turn(Publisher *publisher)
 	TimestampTz now = GetCurrentTimestamp();
 	bool is_busy = false;
 
-	/* Cleared before looking: who adds something later sets the latch again. */
-	(void) pg_atomic_exchange_u32(&publisher->channel->is_woken, 0);
 	delivery_poll(publisher->delivery);
 	if (settings_publishing)
 	{
-		is_busy |= intake_read_ring(publisher->intake);
+		is_busy |= read_ring(publisher, now);
 		is_busy |= intake_read_table(publisher->intake, now);
+	}
+	else
+	{
+		publisher->is_gathering = false;
+		(void) pg_atomic_exchange_u32(&publisher->channel->is_woken, 0);
 	}
 	record_failures(publisher, now);
 	if (settings_publishing)
@@ -322,6 +346,8 @@ idle_time(const Publisher *publisher)
 		until = Min(until, intake_next_due(publisher->intake));
 		until = Min(until, dead_letters_next_due(publisher->dead_letters));
 	}
+	if (publisher->is_gathering && pg_atomic_read_u32(&publisher->channel->is_woken) != 0)
+		until = Min(until, publisher->gather_until);
 	if (delivery_acknowledged_count(publisher->delivery) > 0)
 		until =
 			Min(until, TimestampTzPlusMilliseconds(delivery_acknowledged_since(publisher->delivery),

@@ -28,6 +28,8 @@ def _library():
         ("rd_kafka_mock_cluster_destroy", None, [pointer]),
         ("rd_kafka_mock_cluster_bootstraps", text, [pointer]),
         ("rd_kafka_mock_topic_create", number, [pointer, text, number, number]),
+        ("rd_kafka_mock_partition_set_leader", number, [pointer, text, ctypes.c_int32, ctypes.c_int32]),
+        ("rd_kafka_mock_broker_set_rtt", number, [pointer, ctypes.c_int32, number]),
         ("rd_kafka_mock_topic_set_error", None, [pointer, text, number]),
         ("rd_kafka_mock_push_request_errors_array", None, [pointer, ctypes.c_int16, ctypes.c_size_t, pointer]),
     ):
@@ -39,7 +41,7 @@ def _library():
 class MockKafka:
     """with MockKafka() as kafka: ... kafka.bootstrap is its address."""
 
-    def __init__(self):
+    def __init__(self, brokers=1):
         self._library = _library()
         error = ctypes.create_string_buffer(512)
         configuration = self._library.rd_kafka_conf_new()
@@ -48,7 +50,7 @@ class MockKafka:
         assert result == 0, error.value.decode()
         self._handle = self._library.rd_kafka_new(RD_KAFKA_PRODUCER, configuration, error, len(error))
         assert self._handle, error.value.decode()
-        self._cluster = self._library.rd_kafka_mock_cluster_new(self._handle, 1)
+        self._cluster = self._library.rd_kafka_mock_cluster_new(self._handle, brokers)
         assert self._cluster, "no mock cluster"
         self.bootstrap = self._library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
 
@@ -63,6 +65,16 @@ class MockKafka:
         result = self._library.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, 1)
         assert result == 0, (name, result)
         return name
+
+    def set_leader(self, topic, partition, broker):
+        """Brokers count from 1."""
+        result = self._library.rd_kafka_mock_partition_set_leader(self._cluster, topic.encode(), partition, broker)
+        assert result == 0, (topic, partition, broker, result)
+
+    def set_delay(self, broker, seconds):
+        """How long a broker takes for each of its answers."""
+        result = self._library.rd_kafka_mock_broker_set_rtt(self._cluster, broker, int(seconds * 1000))
+        assert result == 0, (broker, result)
 
     def set_topic_error(self, name, error):
         """What clients are told who ask for the topic; 0: that it is there."""

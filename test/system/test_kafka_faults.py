@@ -12,6 +12,8 @@ SETTINGS = {
     "order_service.dlq_topic": "",
 }
 ORDERS = 20
+SLOW_BROKER = 2
+SLOW_SECONDS = 20
 # After a delivery, or an outage, a topic that is not there may well come back by itself.
 TOPIC_GRACE_SECONDS = 30
 
@@ -161,3 +163,27 @@ def test_a_fatal_error_ends_the_producer_and_the_next_process_sends_everything(c
     assert set(ids) == expected
     assert counts(connection) == {("SENT", 0): len(expected)}
     assert stats(connection)["fatal_errors"] == 1
+
+
+def test_events_wait_for_no_broker_but_their_own(make_postgres):
+    with MockKafka(brokers=2) as mock:
+        mock.create_topic(TOPIC, partitions=2)
+        for partition, broker in enumerate((1, SLOW_BROKER)):
+            mock.set_leader(TOPIC, partition, broker)
+        with make_postgres(settings=SETTINGS, kafka=mock, topic=TOPIC).connect() as connection:
+            add_instruments(connection)
+            # From here on both brokers are connected.
+            place_and_cancel(connection)
+            wait_all_sent(connection)
+            mock.set_delay(SLOW_BROKER, SLOW_SECONDS)
+            early = [place(connection, f"early-{number}") for number in range(ORDERS)]
+            late = [place(connection, f"late-{number}") for number in range(ORDERS)]
+            statuses = "SELECT order_id, status FROM order_service.outbox_detail"
+
+            def has_overtaken():
+                found = dict(connection.execute(statuses))
+                return {found[order] for order in early} == {found[order] for order in late} == {"READY", "SENT"}
+
+            wait_until(has_overtaken, SLOW_SECONDS / 2, "orders of one broker sent, and those of the other not")
+            mock.set_delay(SLOW_BROKER, 0)
+            wait_all_sent(connection)

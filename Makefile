@@ -120,9 +120,10 @@ isolation: private ## Concurrent sessions, by pg_isolation_regress
 		--inputdir=$(CURDIR)/test/isolation $(or $(isolation_tests),$(error no test in test/isolation/specs/)) \
 		|| $(show_differences)
 
+# Most tests wait most of the time, so two files run at once, each with servers of its own. The long forms measure.
 system: private programs ## Whole systems: real servers, crashes, outages (PYTEST_ARGS=)
 	@$(call compile_programs,asan)
-	@$(PYTHON) -m pytest -p no:cacheprovider -q test/system $(PYTEST_ARGS)
+	@$(PYTHON) -m pytest -p no:cacheprovider -q -n $(if $(SOAK),0,2) --dist loadfile test/system $(PYTEST_ARGS)
 
 soak: ## The long forms of the system tests, those that have one; takes an hour (PYTEST_ARGS=)
 	@SOAK=1 $(MAKE) --no-print-directory system

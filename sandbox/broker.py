@@ -15,13 +15,13 @@ from host import (
     ROOT,
     SandboxError,
     Server,
+    exclusive,
     free_port,
     home,
     make_server_directory,
     run_tool,
     send_signal,
     server_environment,
-    usual_umask,
     wait_until,
     write_server_file,
 )
@@ -46,10 +46,14 @@ def jar_directory():
 def fetch():
     """Copy the broker's jars into the sandbox, unless they are there; needs the network only then."""
     target = jar_directory()
-    # The broker runs as another user, who may not be able to read the checkout: its log settings go with the jars.
+    with exclusive("kafka"):
+        _fetch_to(target)
+    return target
+
+
+def _fetch_to(target):
     if not target.exists():
-        with usual_umask():
-            target.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         # Renamed when complete, so that an interrupted download is never taken for a finished one.
         with tempfile.TemporaryDirectory(dir=target.parent) as directory:
             fresh = Path(directory) / "jars"
@@ -63,9 +67,11 @@ def fetch():
             for jar in fresh.iterdir():
                 jar.chmod(0o644)
             fresh.rename(target)
-    shutil.copyfile(LOG4J, target / LOG4J.name)
-    (target / LOG4J.name).chmod(0o644)
-    return target
+    # The broker runs as another user, who may not be able to read the checkout: its log settings go with the jars.
+    settings = target / LOG4J.name
+    if not settings.exists() or settings.read_bytes() != LOG4J.read_bytes():
+        shutil.copyfile(LOG4J, settings)
+        settings.chmod(0o644)
 
 
 def _java_version(binary):

@@ -114,6 +114,14 @@ def home():
 
 
 @contextmanager
+def exclusive(name):
+    """Of the programs that do the thing of this name in this checkout, one at a time. Who dies makes room."""
+    with usual_umask(), open(home() / f"{name}.lock", "a", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
 def usual_umask():
     """Files made meanwhile can be read by the servers' user, whatever umask the caller lives with."""
     mask = os.umask(0o022)
@@ -169,13 +177,14 @@ class Scratch:
 
     def __init__(self, name):
         parent = home() / "tmp"
-        with usual_umask():
+        # Another one must not sweep away what has no lock yet.
+        with exclusive("tmp"):
             parent.mkdir(exist_ok=True)
-        self._sweep(parent)
-        self.path = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=parent))
-        self.path.chmod(0o755)
-        self._lock = open(self.path / "lock", "w", encoding="ascii")
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+            self._sweep(parent)
+            self.path = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=parent))
+            self.path.chmod(0o755)
+            self._lock = open(self.path / "lock", "w", encoding="ascii")
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     @staticmethod
     def _sweep(parent):

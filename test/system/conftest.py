@@ -51,11 +51,16 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """A test that hangs must fail by itself: a CI job that is killed leaves no report."""
+    """A test that hangs must fail by itself: a CI job that is killed leaves no report.
+
+    The files that take longest go first, so that none of them runs alone at the end: those with long forms.
+    """
     if IS_SOAK:
         short = [item for item in items if item.get_closest_marker("soak") is None]
         config.hook.pytest_deselected(items=short)
         items[:] = [item for item in items if item not in short]
+    long_files = {item.path for item in items if item.get_closest_marker("soak") is not None}
+    items.sort(key=lambda item: item.path not in long_files)
     for item in items:
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(TEST_SECONDS_MAX))

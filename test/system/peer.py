@@ -16,12 +16,12 @@ from broker import find_java
 from host import (
     SandboxError,
     Server,
+    exclusive,
     free_port,
     home,
     make_server_directory,
     send_signal,
     server_environment,
-    usual_umask,
     write_server_file,
 )
 
@@ -33,10 +33,16 @@ LANGUAGES = ("python", "java")
 def fetch_jars():
     """The directory with the jars of gRPC for Java, copied into the sandbox; needs the network only the first time."""
     target = home() / "grpc-java"
+    with exclusive("grpc-java"):
+        _fetch_jars_to(target)
+    return target
+
+
+def _fetch_jars_to(target):
     stamp = target / POM.name
     if stamp.exists() and stamp.read_text() == POM.read_text():
-        return target
-    with usual_umask(), tempfile.TemporaryDirectory(dir=home()) as directory:
+        return
+    with tempfile.TemporaryDirectory(dir=home()) as directory:
         fresh = Path(directory) / "jars"
         command = ["mvn", "-B", "-q", "-f", str(POM), "dependency:copy-dependencies"]
         command += ["-DincludeScope=runtime", f"-DoutputDirectory={fresh}"]
@@ -49,7 +55,6 @@ def fetch_jars():
         shutil.copyfile(POM, fresh / POM.name)
         shutil.rmtree(target, ignore_errors=True)
         fresh.rename(target)
-    return target
 
 
 class Peer(Server):

@@ -127,7 +127,8 @@ def test_all_that_waits_for_sessions_is_looked_up_in_few_calls(whole, account, s
         metrics = whole.proxy.metrics()
         return [metrics[f'store_batch_items_{part}{{kind="find_session"}}'] for part in ("count", "sum")]
 
-    sessions = [whole.open_session(account) for _ in range(session_count)]
+    query = "SELECT order_service.open_session(%s) FROM generate_series(1, %s)"
+    sessions = [session for (session,) in whole.postgres.execute(query, [account, session_count])]
     calls_before, items_before = lookups()
     with whole.client() as client:
         client.send_bytes(b"".join(cancel_frame(i, sessions[i % session_count]) for i in range(IN_FLIGHT_MAX)))

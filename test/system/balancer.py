@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import socket
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -19,6 +20,16 @@ CONFIGURATION = ROOT / "deploy" / "haproxy" / "haproxy.cfg"
 WRITER_PORT, READER_PORT = 5000, 5001
 # Not to hang longer than anybody waits for the answer.
 ASK_SECONDS_MAX = 2
+
+
+class _Listener(ThreadingHTTPServer):
+    """HAProxy hangs up when a check takes too long, which is no news; whatever else goes wrong is printed."""
+
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class RoleService:
@@ -39,8 +50,7 @@ class RoleService:
             def log_message(self, *_words):
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Listener(("127.0.0.1", 0), Handler)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 

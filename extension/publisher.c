@@ -287,21 +287,23 @@ report(Publisher *publisher)
 }
 
 /*
- * Reads the ring, unless records are in flight: then its hints gather, so that fewer requests carry
- * more records each. An acknowledgement wakes us. The flag of the ring stays set meanwhile, so that
- * no commit does.
+ * Reads the ring, unless publishing is off, or records are in flight: then its hints gather, so
+ * that fewer requests carry more records each. An acknowledgement wakes us. The flag of the ring
+ * stays set meanwhile, so that no commit does.
  */
 static bool
 read_ring(Publisher *publisher, TimestampTz now)
 {
-	publisher->is_gathering = delivery_in_flight(publisher->delivery) > 0 &&
-							  now < publisher->gather_until &&
+	publisher->is_gathering = settings_publishing && now < publisher->gather_until &&
+							  delivery_in_flight(publisher->delivery) > 0 &&
 							  !intake_is_within_record(publisher->intake);
 	if (publisher->is_gathering)
 		return false;
-	publisher->gather_until = TimestampTzPlusMilliseconds(now, GATHER_MS_MAX);
 	/* Cleared before looking: who adds something later sets the latch again. */
 	(void) pg_atomic_exchange_u32(&publisher->channel->is_woken, 0);
+	if (!settings_publishing)
+		return false;
+	publisher->gather_until = TimestampTzPlusMilliseconds(now, GATHER_MS_MAX);
 	return intake_read_ring(publisher->intake);
 }
 
@@ -313,16 +315,9 @@ turn(Publisher *publisher)
 	bool is_busy = false;
 
 	delivery_poll(publisher->delivery);
+	is_busy |= read_ring(publisher, now);
 	if (settings_publishing)
-	{
-		is_busy |= read_ring(publisher, now);
 		is_busy |= intake_read_table(publisher->intake, now);
-	}
-	else
-	{
-		publisher->is_gathering = false;
-		(void) pg_atomic_exchange_u32(&publisher->channel->is_woken, 0);
-	}
 	record_failures(publisher, now);
 	if (settings_publishing)
 		is_busy |= dead_letters_turn(publisher->dead_letters, now);

@@ -115,7 +115,10 @@ def home():
 
 @contextmanager
 def exclusive(name):
-    """Of the programs that do the thing of this name in this checkout, one at a time. Who dies makes room."""
+    """Of the programs that do the thing of this name in this checkout, one at a time. Who dies makes room.
+
+    What is made meanwhile can be read by the servers' user.
+    """
     with usual_umask(), open(home() / f"{name}.lock", "a", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -227,13 +227,20 @@ batch_encode(const Batch *batch, PgArguments *arguments)
 
 /* Rows in ------------------------------------------------------------------------------------- */
 
-/* A row of an array function. */
+/* Whether an array function answered with a row per item, and this one is the item's. */
+static bool
+is_row_of_item(const Batch *batch, PgRow *row)
+{
+	return PQntuples(row->result) == batch->count && pg_row_int4(row, 0) == row->row + 1;
+}
+
+/* A row of an array function of commands. */
 static bool
 decode_item(const Batch *batch, const PGresult *rows, int index, StoreResult *result)
 {
 	PgRow row = {.result = rows, .row = index};
 
-	if (PQntuples(rows) != batch->count || pg_row_int4(&row, 0) != index + 1)
+	if (!is_row_of_item(batch, &row))
 		return false;
 	result->code = pg_row_int2(&row, 1);
 	result->reason = (Reason) pg_row_int2(&row, 2);
@@ -342,7 +349,7 @@ decode_session(const Batch *batch, const PGresult *rows, int index, StoreResult 
 {
 	PgRow row = {.result = rows, .row = index};
 
-	if (PQntuples(rows) != batch->count || pg_row_int4(&row, 0) != index + 1)
+	if (!is_row_of_item(batch, &row))
 		return false;
 	result->account_id = pg_row_int8(&row, 1);
 	result->expires_at_ms = pg_row_time_ms(&row, 2);

@@ -19,7 +19,7 @@ typedef enum StoreKind
 	STORE_GET,
 	STORE_FIND,
 	STORE_LIST,
-	STORE_FIND_SESSION,
+	STORE_FIND_SESSION, /* gathered like the commands, and read */
 	STORE_CLOSE_SESSION,
 	STORE_CLAIM,       /* claim_unsettled(limit, lease); a call of its own */
 	STORE_RECORD_HOLD, /* record_hold(), gathered like the commands, behind them */

@@ -45,6 +45,12 @@
 #define FRAME_TIMEOUT_MS_MAX 600000
 
 /*
+ * What the callbacks of a turn of the event loop may take, and then its tasks, before the rest is
+ * left to the next turn: some hundred requests, whose answers go out before more are read.
+ */
+#define TURN_MS_MAX 1
+
+/*
  * One client's share of a turn. All clients share one buffer for reading: a client owns memory for
  * input only while a frame is incomplete.
  */

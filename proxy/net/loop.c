@@ -7,6 +7,10 @@
  *			timer never comes early by loop_now_us(). Callbacks of libraries with their own events
  *			are not seen: the first of ours stamps, or the first task.
  *
+ *			A turn that takes long is cut short, in the callbacks and again in the tasks: libevent
+ *			keeps what else is ready for the next turn, in its order, and tasks wait in theirs. So
+ *			answers do not wait for all that came in with them, and a timer not for all of that.
+ *
  *			A turn is long because the loop works or blocks, which is its own doing, or because
  *			others have the processor. The kernel tells these apart: it counts how often a thread
  *			gave the processor up by itself. A turn in which that happened is the loop's own doing
@@ -25,6 +29,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "base/bounds.h"
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -40,6 +45,7 @@ struct Loop
 	int64_t longest_turn_us;
 	int64_t longest_own_us;
 	bool is_running;
+	bool is_paced; /* long turns are cut */
 	bool is_stopping;
 };
 
@@ -47,6 +53,7 @@ static const double turn_bounds[] = {0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005
 									 0.02,   0.05,   0.1,    0.2,   0.5,   1};
 
 static MetricsHistogram turn_seconds;
+static MetricsCounter turns_cut;
 static MetricsGauge turn_longest_seconds;
 static MetricsGauge turn_longest_own_seconds;
 
@@ -94,6 +101,9 @@ loop_new(void)
 	metrics_histogram_init(&turn_seconds, "loop_turn_seconds", NULL,
 						   "Time from the end of a wait to the next wait, in seconds.", turn_bounds,
 						   sizeof(turn_bounds) / sizeof(turn_bounds[0]));
+	metrics_counter_init(
+		&turns_cut, "loop_turns_cut_total", NULL,
+		"Turns that left callbacks or tasks to the next one because they had taken long.");
 	metrics_gauge_init(&turn_longest_seconds, "loop_turn_longest_seconds", NULL,
 					   "The longest turn of the event loop since the start, in seconds.");
 	metrics_gauge_init(&turn_longest_own_seconds, "loop_turn_longest_own_seconds", NULL,
@@ -159,9 +169,20 @@ own_us(const Loop *loop, int64_t duration_us)
 	return worked_us;
 }
 
+/* Whether callbacks, or tasks, that began at |begin_us| have had their share of the turn. */
+static bool
+is_cut(const Loop *loop, int64_t begin_us)
+{
+	if (!loop->is_paced || clock_now_us() - begin_us < TURN_MS_MAX * CLOCK_MS)
+		return false;
+	metrics_count(&turns_cut);
+	return true;
+}
+
 static void
 run_tasks(Loop *loop)
 {
+	int64_t begin_us = clock_now_us();
 	LoopTask *task;
 
 	while ((task = STAILQ_FIRST(&loop->tasks)) != NULL)
@@ -170,6 +191,8 @@ run_tasks(Loop *loop)
 		STAILQ_REMOVE_HEAD(&loop->tasks, link);
 		task->is_queued = false;
 		task->run(task->context);
+		if (!loop->is_stopping && is_cut(loop, begin_us))
+			break;
 	}
 }
 
@@ -205,7 +228,7 @@ turn(Loop *loop, int flags)
 	assert(!loop->is_running);
 	loop->is_running = true;
 
-	/* What was put off or stopped before the first turn must not wait for an event. */
+	/* What was put off or stopped before this turn must not wait for an event. */
 	if (!STAILQ_EMPTY(&loop->tasks) || loop->is_stopping)
 		flags |= EVLOOP_NONBLOCK;
 	if (event_base_loop(loop->base, flags) < 0)
@@ -218,9 +241,11 @@ turn(Loop *loop, int flags)
 void
 loop_run(Loop *loop)
 {
+	loop->is_paced = true;
 	do
 		turn(loop, EVLOOP_ONCE | EVLOOP_NO_EXIT_ON_EMPTY);
 	while (!loop->is_stopping);
+	loop->is_paced = false;
 	loop->is_stopping = false;
 }
 
@@ -261,10 +286,14 @@ static void
 on_event(evutil_socket_t descriptor, short what, void *context)
 {
 	LoopEvent *event = context;
+	Loop *loop = event->loop;
 
 	(void) descriptor;
-	begin_turn(event->loop);
+	begin_turn(loop);
+	/* It may free the event. */
 	event->callback(event->context, what);
+	if (is_cut(loop, loop->now_us))
+		event_base_loopbreak(loop->base);
 }
 
 void

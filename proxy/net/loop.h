@@ -6,6 +6,9 @@
  * DESIGN	A turn is one wait and all the callbacks it led to. Callbacks read and record; what can
  *			be done for many at once (a batch for the database, one write per client) is put off
  *			with loop_defer() and runs once, when the callbacks of the turn are through.
+ *
+ * LIMITS	Callbacks that have taken TURN_MS_MAX are the last ones of their turn, and so are tasks:
+ *			what else is ready has a turn of its own (loop_turns_cut_total).
  */
 #ifndef LOOP_H
 #define LOOP_H
@@ -54,10 +57,13 @@ extern struct event_base *loop_base(Loop *loop);
 /* Runs until loop_stop(). */
 extern void loop_run(Loop *loop);
 
-/* Runs what is ready, without waiting, and the tasks. Not from within a turn. */
+/*
+ * Runs what is ready, without waiting, and the tasks: all of them, however long it takes. Not from
+ * within a turn.
+ */
 extern void loop_turn(Loop *loop);
 
-/* Ends loop_run() after this turn and its tasks; called before it, after its first turn. */
+/* Ends loop_run() after this turn and all tasks; called before it, after its first turn. */
 extern void loop_stop(Loop *loop);
 
 /*
@@ -99,8 +105,8 @@ extern bool loop_event_is_added(const LoopEvent *event);
 extern void loop_task_init(LoopTask *task, Loop *loop, void (*run)(void *context), void *context);
 
 /*
- * Runs the task once at the end of this turn, however often this is called. A task deferred by a
- * task runs in the same turn, behind those already waiting.
+ * Runs the task once at the end of this turn, or of a next one if this one takes long, however
+ * often this is called. A task deferred by a task runs behind those already waiting.
  */
 extern void loop_defer(LoopTask *task);
 

@@ -20,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/bounds.h"
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "net/loop.h"
@@ -49,6 +50,19 @@ note(Record *record, char letter)
 
 	assert_true(size < sizeof(record->order) - 1);
 	record->order[size] = letter;
+}
+
+static void
+assert_metrics_have(const char *part)
+{
+	char *text;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	metrics_write(out);
+	fclose(out);
+	assert_non_null(strstr(text, part));
+	free(text);
 }
 
 static void
@@ -223,9 +237,6 @@ static void
 the_time_stands_still_within_a_turn(void **state)
 {
 	Record *record = *state;
-	FILE *out;
-	char *text;
-	size_t size;
 
 	loop_task_init(&record->first, record->loop, check_same_time, record);
 	loop_event_init(&record->event, record->loop, -1, 0, on_same_time, record);
@@ -235,13 +246,10 @@ the_time_stands_still_within_a_turn(void **state)
 	assert_true(loop_now_us(record->loop) > record->due_us);
 	assert_true(loop_longest_turn_us(record->loop) > 0);
 	assert_true(loop_longest_own_us(record->loop) > 0);
-	out = open_memstream(&text, &size);
-	metrics_write(out);
-	fclose(out);
-	assert_non_null(strstr(text, "\nloop_turn_seconds_count 1\n"));
-	assert_non_null(strstr(text, "\nloop_turn_longest_seconds "));
-	assert_non_null(strstr(text, "\nloop_turn_longest_own_seconds "));
-	free(text);
+	assert_metrics_have("\nloop_turn_seconds_count 1\n");
+	assert_metrics_have("\nloop_turn_longest_seconds ");
+	assert_metrics_have("\nloop_turn_longest_own_seconds ");
+	assert_metrics_have("\nloop_turns_cut_total 0\n");
 }
 
 static void
@@ -343,6 +351,59 @@ a_turn_that_waits_for_a_processor_is_not_to_blame_for_the_wait(void **state)
 }
 
 static void
+note_task(void *context)
+{
+	note(context, 't');
+}
+
+static void
+take_long(void)
+{
+	int64_t end_us = clock_now_us() + TURN_MS_MAX * CLOCK_MS;
+
+	while (clock_now_us() < end_us)
+		;
+}
+
+/* The second one ends the run. */
+static void
+on_long(void *context, short what)
+{
+	Record *record = context;
+
+	(void) what;
+	take_long();
+	note(record, 'l');
+	loop_defer(&record->first);
+	if (strlen(record->order) > 1)
+		loop_stop(record->loop);
+}
+
+static void
+callbacks_that_take_long_leave_others_to_the_next_turn(void **state)
+{
+	Record *record = *state;
+	LoopEvent other;
+
+	loop_task_init(&record->first, record->loop, note_task, record);
+	loop_event_init(&record->event, record->loop, record->pipe[0], EV_READ, on_long, record);
+	loop_event_init(&other, record->loop, record->pipe[0], EV_READ, on_long, record);
+	loop_event_add(&record->event, LOOP_FOREVER);
+	loop_event_add(&other, LOOP_FOREVER);
+	assert_int_equal(write(record->pipe[1], "a", 1), 1);
+	loop_run(record->loop);
+	assert_string_equal(record->order, "ltlt");
+	assert_metrics_have("\nloop_turns_cut_total 2\n");
+}
+
+static void
+long_task(void *context)
+{
+	take_long();
+	note(context, 'l');
+}
+
+static void
 on_readable(void *context, short what)
 {
 	Record *record = context;
@@ -373,6 +434,40 @@ a_persistent_event_comes_for_each_byte_and_then_times_out(void **state)
 	loop_event_add(&record->event, 2000);
 	loop_run(record->loop);
 	assert_string_equal(record->order, "abt");
+}
+
+/* A long task and one behind it, while there are two bytes to read, one a callback. */
+static void
+put_off_a_long_task(Record *record)
+{
+	loop_task_init(&record->first, record->loop, long_task, record);
+	loop_task_init(&record->second, record->loop, stop_task, record);
+	loop_event_init(&record->event, record->loop, record->pipe[0], EV_READ | EV_PERSIST,
+					on_readable, record);
+	loop_event_add(&record->event, LOOP_FOREVER);
+	assert_int_equal(write(record->pipe[1], "ab", 2), 2);
+	loop_defer(&record->first);
+	loop_defer(&record->second);
+}
+
+static void
+tasks_that_take_long_leave_others_to_the_next_turn(void **state)
+{
+	Record *record = *state;
+
+	put_off_a_long_task(record);
+	loop_run(record->loop);
+	assert_string_equal(record->order, "albs");
+}
+
+static void
+a_single_turn_runs_all_tasks_however_long_they_take(void **state)
+{
+	Record *record = *state;
+
+	put_off_a_long_task(record);
+	loop_turn(record->loop);
+	assert_string_equal(record->order, "abls");
 }
 
 static void
@@ -462,7 +557,10 @@ main(void)
 		LOOP_TEST(a_turn_that_blocks_is_long_by_its_own_doing),
 		LOOP_TEST(a_turn_that_works_is_long_by_its_own_doing),
 		LOOP_TEST(a_turn_that_waits_for_a_processor_is_not_to_blame_for_the_wait),
+		LOOP_TEST(callbacks_that_take_long_leave_others_to_the_next_turn),
 		LOOP_TEST(a_persistent_event_comes_for_each_byte_and_then_times_out),
+		LOOP_TEST(tasks_that_take_long_leave_others_to_the_next_turn),
+		LOOP_TEST(a_single_turn_runs_all_tasks_however_long_they_take),
 		LOOP_TEST(waiting_for_ever_takes_an_earlier_timeout_away),
 		LOOP_TEST(a_removed_event_does_not_come),
 		LOOP_TEST(a_signal_wakes_the_loop),

@@ -21,8 +21,9 @@ packages=(
 	# Second compiler (with the run-time library of its sanitizers) and the formatter.
 	clang-14 libclang-rt-14-dev clang-format-14
 	# Tests: cmocka for units, pgTAP and its pg_prove for SQL, pytest for whole systems, with gRPC's own peers, one of
-	# HTTP/2 that does what those never do, a name server, and a balancer before PostgreSQL.
-	libcmocka-dev valgrind docker-compose haproxy
+	# HTTP/2 that does what those never do, a name server, and a balancer before PostgreSQL; docker-compose and systemd
+	# check the files of deploy/.
+	libcmocka-dev valgrind docker-compose haproxy systemd
 	pgtap libtap-parser-sourcehandler-pgtap-perl
 	python3 python3-pytest python3-pytest-timeout python3-pytest-xdist
 	python3-psycopg python3-protobuf python3-confluent-kafka python3-grpcio python3-h2 python3-dnslib python3-cryptography

@@ -1,7 +1,9 @@
 """Orders at full speed through the whole path, with repeated keys and cancels: nothing is lost, doubled or left.
 
 The long form (soak.py) places 240,000. Both hold the event loop to its promise never to block: no turn works or blocks
-for long. How long turns take with their waits for a processor, on a machine that has other things to do, is printed.
+for long. How long turns take with their waits for a processor is another matter on a machine that has other things to
+do: there the proxy has the priority of deploy/systemd, where the user of the tests may give it, and the long form counts
+those waits, too.
 """
 
 import threading
@@ -9,6 +11,7 @@ import uuid
 
 import ledger
 import pytest
+import service
 import wire
 from bulk import CANCEL_PERCENT, CONNECTIONS, REPEAT_PERCENT, Bench, open_accounts
 from soak import IS_SOAK, sized
@@ -85,6 +88,7 @@ def batches(metrics, kind):
 def test_every_order_at_full_speed_is_answered_recorded_held_and_published_once(whole, read_topic, tmp_path):
     bench = Bench(whole, open_accounts(whole), tmp_path, ORDERS)
     (pid,) = whole.proxy.processes()
+    has_priority = service.prioritize(pid)
     memory = Memory(pid)
     memory.start()
     bench.start()
@@ -103,7 +107,8 @@ def test_every_order_at_full_speed_is_answered_recorded_held_and_published_once(
     print(f"{len(log.placed)} orders, {len(log.repeated)} repeated, {len(log.canceled)} cancels; codes {log.codes()}")
     print(f"batches of receive: {calls} calls, {items / calls:.1f} orders each; by size: {buckets}")
     print(
-        f"longest turn of the loop {longest_own * 1000:.1f} ms, {longest * 1000:.1f} ms with waits for a processor,"
+        f"longest turn of the loop {longest_own * 1000:.1f} ms, {longest * 1000:.1f} ms with waits for a processor"
+        f" ({'with' if has_priority else 'without'} the priority of the service),"
         f" with {connects(metrics):.0f} database connections made"
         f" and {metrics['dns_queries_total']:.0f} names resolved"
     )
@@ -116,6 +121,7 @@ def test_every_order_at_full_speed_is_answered_recorded_held_and_published_once(
     # The sanitizers keep what was freed.
     assert second <= first + GROWTH_BYTES_MAX or whole.proxy.variant == "asan"
     assert longest_own < TURN_SECONDS_MAX
+    assert longest < TURN_SECONDS_MAX or not (IS_SOAK and has_priority)
     assert not IS_SOAK or connects(metrics) > 8
 
 

@@ -30,6 +30,7 @@
 PG_FUNCTION_INFO_V1(functions_place_order);
 PG_FUNCTION_INFO_V1(functions_cancel_order);
 PG_FUNCTION_INFO_V1(functions_apply_execution);
+PG_FUNCTION_INFO_V1(functions_place_orders);
 PG_FUNCTION_INFO_V1(functions_receive_orders);
 PG_FUNCTION_INFO_V1(functions_settle_orders);
 PG_FUNCTION_INFO_V1(functions_cancel_orders);
@@ -274,17 +275,18 @@ return_received(FunctionCallInfo fcinfo, const Outcome *outcomes, int count)
 	}
 }
 
-Datum
-functions_receive_orders(PG_FUNCTION_ARGS)
+/* The requests of place_orders() and receive_orders(). */
+static AdmissionItem *
+order_requests(FunctionCallInfo fcinfo, int *count)
 {
 	static const Oid types[8] = {INT8OID, TEXTOID, TEXTOID, INT2OID,
 								 INT2OID, INT8OID, INT8OID, INT2OID};
 	ArgumentArray arrays[8];
-	int count = arguments_arrays(fcinfo, types, lengthof(types), arrays);
-	AdmissionItem *items = palloc0(sizeof(AdmissionItem) * Max(count, 1));
-	Outcome *outcomes = palloc0(sizeof(Outcome) * Max(count, 1));
+	AdmissionItem *items;
 
-	for (int i = 0; i < count; i++)
+	*count = arguments_arrays(fcinfo, types, lengthof(types), arrays);
+	items = palloc0(sizeof(AdmissionItem) * Max(*count, 1));
+	for (int i = 0; i < *count; i++)
 	{
 		OrderRequest *request = &items[i].request;
 
@@ -300,6 +302,31 @@ functions_receive_orders(PG_FUNCTION_ARGS)
 		request->price = DatumGetInt64(arrays[6].values[i]);
 		request->time_in_force = DatumGetInt16(arrays[7].values[i]);
 	}
+	return items;
+}
+
+Datum
+functions_place_orders(PG_FUNCTION_ARGS)
+{
+	int count;
+	AdmissionItem *items = order_requests(fcinfo, &count);
+	Outcome *outcomes = palloc0(sizeof(Outcome) * Max(count, 1));
+
+	InitMaterializedSRF(fcinfo, 0);
+	connect();
+	admission_run(items, count, ADMISSION_ACCEPT, outcomes);
+	return_batch(fcinfo, outcomes, count);
+	finish();
+	return (Datum) 0;
+}
+
+Datum
+functions_receive_orders(PG_FUNCTION_ARGS)
+{
+	int count;
+	AdmissionItem *items = order_requests(fcinfo, &count);
+	Outcome *outcomes = palloc0(sizeof(Outcome) * Max(count, 1));
+
 	InitMaterializedSRF(fcinfo, 0);
 	connect();
 	admission_run(items, count, ADMISSION_RECEIVE, outcomes);

@@ -337,6 +337,16 @@ COMMENT ON FUNCTION order_service.apply_execution(text, bigint, text, bigint, bi
 
 -- Commands, array form: one result per item, in the order of the input; a refused item never fails another ----
 
+CREATE FUNCTION order_service.place_orders(
+    p_account_ids bigint[], p_idempotency_keys text[], p_symbols text[], p_sides smallint[],
+    p_order_types smallint[], p_quantities bigint[], p_prices bigint[], p_times_in_force smallint[])
+    RETURNS TABLE (item integer, code smallint, reason smallint, detail text, order_id bigint, status smallint,
+                   replayed boolean, filled_quantity bigint, updated_at timestamptz)
+    LANGUAGE C VOLATILE SECURITY DEFINER AS 'MODULE_PATHNAME', 'functions_place_orders';
+COMMENT ON FUNCTION order_service.place_orders(
+    bigint[], text[], text[], smallint[], smallint[], bigint[], bigint[], smallint[]) IS
+    'place_order() for many. Items count from 1. Errors: OS400 for arrays of unequal length or too many items';
+
 CREATE FUNCTION order_service.receive_orders(
     p_account_ids bigint[], p_idempotency_keys text[], p_symbols text[], p_sides smallint[],
     p_order_types smallint[], p_quantities bigint[], p_prices bigint[], p_times_in_force smallint[])

@@ -2,12 +2,15 @@
 -- The arrays of the array forms: their shape is checked as a whole, and a wrong one stores nothing.
 BEGIN;
 \i sql/setup/fixture.sql
-SELECT plan(117);
+SELECT plan(168);
 
 -- A right call of each function with n items, as the texts of its arguments.
 CREATE FUNCTION arguments(function text, n int) RETURNS text[] LANGUAGE sql AS $$
     SELECT array_agg(format('array_fill(%s, ARRAY[%s])', value, n) ORDER BY position)
     FROM (VALUES
+        ('place_orders', 1, '7::bigint'), ('place_orders', 2, '''p''::text'), ('place_orders', 3, '''AAPL''::text'),
+        ('place_orders', 4, '1::smallint'), ('place_orders', 5, '0::smallint'), ('place_orders', 6, '1::bigint'),
+        ('place_orders', 7, '0::bigint'), ('place_orders', 8, '0::smallint'),
         ('receive_orders', 1, '7::bigint'), ('receive_orders', 2, '''k''::text'), ('receive_orders', 3, '''AAPL''::text'),
         ('receive_orders', 4, '1::smallint'), ('receive_orders', 5, '0::smallint'), ('receive_orders', 6, '1::bigint'),
         ('receive_orders', 7, '0::bigint'), ('receive_orders', 8, '0::smallint'),
@@ -27,7 +30,7 @@ $$;
 CREATE TABLE positions AS
 SELECT name, position, (arguments(name, 3))[position] AS argument,
     substring((arguments(name, 3))[position] FROM '::([a-z]+)') AS type
-FROM unnest(ARRAY['receive_orders', 'settle_orders', 'cancel_orders', 'record_hold']) AS name,
+FROM unnest(ARRAY['place_orders', 'receive_orders', 'settle_orders', 'cancel_orders', 'record_hold']) AS name,
     generate_subscripts(arguments(name, 3), 1) AS position;
 UPDATE positions SET type = 'integer' WHERE type IS NULL;
 
@@ -77,8 +80,9 @@ SELECT is(results(call(name, 0)), 0::bigint, name || '() of no items returns no 
 FROM positions WHERE position = 1 ORDER BY name;
 SELECT is(results(call(name, 4096)), 4096::bigint, name || '() takes 4096 items')
 FROM positions WHERE position = 1 ORDER BY name;
-SELECT is((SELECT (count(*), max(quantity))::text FROM order_service.orders), '(1,1)',
-    'the 4096 repetitions of one order are one order');
+SELECT is((SELECT array_agg((key, n)::text ORDER BY key)
+           FROM (SELECT key, count(*) AS n FROM order_service.orders JOIN order_service.idempotency_key USING (order_id)
+                 GROUP BY key) AS k), '{"(k,1)","(p,1)"}', 'the 4096 repetitions of one order are one order');
 
 -- A NULL among the elements is that item's fault only
 SELECT is(results(format('%s WHERE (item = 2) <> (code = 400 AND reason = 1 AND detail ~ ''^Field "[a-z_]+" is null\.$'' AND order_id IS NULL)',

@@ -3,7 +3,7 @@
 -- temporary schema, is never run and never read.
 BEGIN;
 \i sql/setup/fixture.sql
-SELECT plan(37);
+SELECT plan(38);
 
 -- A schema of a role of order-proxy's, full of traps: functions and operators with the names and arguments of those
 -- in use, and tables and types with our names. A trap that is run raises.
@@ -127,6 +127,8 @@ INSERT INTO calls (role, statement, expected, name) VALUES
         'place_order()'),
     ('postgres', $$SELECT (order_service.place_order(7, 'p', 'AAPL', 'BUY', 'MARKET', 2)).status$$,
         'OS422 idempotency key was used for another request', 'place_order() of another request'),
+    ('postgres', $$SELECT (r).replayed FROM (SELECT order_service.place_orders('{7}', '{p}', '{AAPL}', '{1}', '{0}', '{1}',
+        '{0}', '{0}') AS r) AS x$$, 'true', 'place_orders()'),
     ('postgres', $$SELECT (order_service.cancel_order(7, 'pc', 1)).status$$, 'OS409 order is in the wrong state',
         'cancel_order()'),
     ('regress_mallory', $$SELECT (r).status FROM (SELECT order_service.get_order(7, 1) AS r) AS x$$, 'CANCELED',

@@ -1,4 +1,4 @@
-"""Array calls: receive_orders() and settle_orders(), and COPY of the same rows as the limit.
+"""Array calls: place_orders(), receive_orders() with settle_orders(), and COPY of the same rows as the limit.
 
 The driver is a program of its own, driver.py.
 """
@@ -23,8 +23,8 @@ COPY_TABLES = ("orders", "idempotency_key", "outbox")
 class Driver:
     """One driver process."""
 
-    def __init__(self, dsn, size=0, seconds=0.0, call_count=0, copy_files=None):
-        options = json.dumps([dsn, size, seconds, call_count, copy_files])
+    def __init__(self, dsn, size=0, seconds=0.0, call_count=0, copy_files=None, is_placing=False):
+        options = json.dumps([dsn, size, seconds, call_count, copy_files, is_placing])
         command = tied([sys.executable, str(PROGRAM), options])
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -74,11 +74,11 @@ def _result(reports, before, after):
     }
 
 
-def run(servers, size, connections, seconds):
-    """One run of array calls."""
+def run(servers, size, connections, seconds, is_placing=False):
+    """One run of array calls; with `is_placing`, of place_orders(), else of receive_orders() and settle_orders()."""
     servers.reset()
     count = int(max(min(ORDERS_PER_SECOND_MAX / size, CALLS_PER_SECOND_MAX) * seconds, 1))
-    entry = {"size": size, "seconds": seconds, "call_count": count}
+    entry = {"size": size, "seconds": seconds, "call_count": count, "is_placing": is_placing}
     result = _result(*run_drivers(servers, [entry] * connections))
     servers.check_counts("order_service", result["orders"])
     return result

@@ -1,7 +1,8 @@
 """The driver of the array calls, a program of its own: one process per connection, started by batches.py.
 
 It speaks libpq through psycopg's lowest layer, with binary arrays that are all made before the clock starts; only the
-ids that receive_orders() returned are put together meanwhile. It says READY, waits for a line, runs, and prints what
+ids that receive_orders() returned are put together meanwhile. A call is receive_orders() and settle_orders(), or
+place_orders() alone. It says READY, waits for a line, runs, and prints what
 it did as JSON.
 """
 
@@ -18,8 +19,9 @@ from psycopg import pq
 
 INT2, INT4, INT8, TEXT = 21, 23, 20, 25
 BINARY = 1
+PLACE = b"SELECT * FROM order_service.place_orders($1, $2, $3, $4, $5, $6, $7, $8)"
 RECEIVE = b"SELECT * FROM order_service.receive_orders($1, $2, $3, $4, $5, $6, $7, $8)"
-RECEIVE_TYPES = (1016, 1009, 1009, 1005, 1005, 1016, 1016, 1005)
+ORDER_TYPES = (1016, 1009, 1009, 1005, 1005, 1016, 1016, 1005)
 SETTLE = b"SELECT * FROM order_service.settle_orders($1, $2, $3)"
 SETTLE_TYPES = (1016, 1005, 1005)
 COLUMN_CODE, COLUMN_ORDER_ID = 1, 4
@@ -35,7 +37,7 @@ def array(element_type, values):
 
 
 def make_calls(count, size, draw):
-    """The arguments of `count` calls of receive_orders()."""
+    """The arguments of `count` calls of place_orders() or receive_orders()."""
     symbols = [f"BENCH-{n}".encode() for n in range(1, SYMBOLS + 1)]
     accounts = [struct.pack("!q", n) for n in range(1, 100_001)]
     same = {
@@ -67,25 +69,47 @@ def rows_of(result, size):
     return result
 
 
-def run_calls(connection, calls, size, seconds):
-    """Receive and settle, two transactions per call, until the time is over or the calls are used up."""
-    connection.prepare(b"receive", RECEIVE, RECEIVE_TYPES)
+def check_last(result, size):
+    if result.get_value(size - 1, COLUMN_CODE) != struct.pack("!h", 200):
+        raise psycopg.OperationalError("an order was not accepted")
+
+
+def placer(connection, size):
+    """Places the orders of a call, one transaction."""
+    connection.prepare(b"place", PLACE, ORDER_TYPES)
+    formats = [BINARY] * 8
+
+    def place(arguments):
+        check_last(rows_of(connection.exec_prepared(b"place", arguments, formats, BINARY), size), size)
+
+    return place
+
+
+def receiver(connection, size):
+    """Receives and settles the orders of a call, two transactions."""
+    connection.prepare(b"receive", RECEIVE, ORDER_TYPES)
     connection.prepare(b"settle", SETTLE, SETTLE_TYPES)
     reasons = array(INT2, [struct.pack("!h", 0)] * size)
     holds = array(INT2, [struct.pack("!h", 1)] * size)
     head = struct.pack("!iIIii", 1, 0, INT8, size, 1)
     eight = struct.pack("!i", 8)
-    ok = struct.pack("!h", 200)
     formats = [BINARY] * 8
-    wait_for_go()
-    begin, done = time.monotonic(), 0
-    for arguments in calls:
+
+    def receive_and_settle(arguments):
         received = rows_of(connection.exec_prepared(b"receive", arguments, formats, BINARY), size)
         value = received.get_value
         ids = head + b"".join([eight + value(row, COLUMN_ORDER_ID) for row in range(size)])
-        settled = rows_of(connection.exec_prepared(b"settle", [ids, reasons, holds], formats[:3], BINARY), size)
-        if settled.get_value(size - 1, COLUMN_CODE) != ok:
-            raise psycopg.OperationalError("an order was not accepted")
+        check_last(rows_of(connection.exec_prepared(b"settle", [ids, reasons, holds], formats[:3], BINARY), size), size)
+
+    return receive_and_settle
+
+
+def run_calls(call, calls, size, seconds):
+    """Until the time is over or the calls are used up."""
+    wait_for_go()
+    begin, done = time.monotonic(), 0
+    for arguments in calls:
+        call(arguments)
         done += 1
         if time.monotonic() - begin >= seconds:
             break
@@ -111,7 +135,7 @@ def wait_for_go():
         sys.exit(1)
 
 
-def drive(dsn, size, seconds, call_count, copy_files):
+def drive(dsn, size, seconds, call_count, copy_files, is_placing):
     with psycopg.connect(dsn, autocommit=True) as connection:
         if copy_files:
             contents = {}
@@ -122,7 +146,8 @@ def drive(dsn, size, seconds, call_count, copy_files):
         else:
             calls = list(make_calls(call_count, size, random.Random(os.getpid())))
             gc.freeze()
-            work = (run_calls, connection.pgconn, calls, size, seconds)
+            call = (placer if is_placing else receiver)(connection.pgconn, size)
+            work = (run_calls, call, calls, size, seconds)
         base = time.process_time()
         orders, elapsed = work[0](*work[1:])
         print(json.dumps({"orders": orders, "seconds": elapsed, "cpu": time.process_time() - base}), flush=True)

@@ -47,9 +47,11 @@ COST_NAMES = {
     "plpgsql 32": "plpgsql, 32",
     "ours 32": "place_order, 32",
     "publisher 32": "place_order, 32, publisher on",
-    "call 1 x1": "calls of 1",
-    "call 64 x1": "calls of 64",
-    "call 256 x1": "calls of 256",
+    "place 64 x1": "place_orders, 64",
+    "place 256 x1": "place_orders, 256",
+    "call 1 x1": "receive and settle, 1",
+    "call 64 x1": "receive and settle, 64",
+    "call 256 x1": "receive and settle, 256",
     "copy x1": "COPY",
     "drain": "drain",
     **{f"open {rate}": f"place_order at {rate}/s, publisher on" for rate in RATES},
@@ -152,8 +154,6 @@ class Bench:
         blocks = [self.whole_unpublished, self.whole_published]
         for block in blocks if self._round % 2 else reversed(blocks):
             block()
-        self.record("idle", whole_path.run_idle)
-        self.record("connections", whole_path.run_connections)
 
     def whole_unpublished(self):
         self.servers.restart(has_publisher=False)
@@ -167,6 +167,8 @@ class Bench:
             self.record(f"whole 64x{count}", whole_path.run_closed, count, self.seconds)
         for rate in whole_path.RATES:
             self.record(f"whole {rate}/s", whole_path.run_open, rate, self.seconds)
+        self.record("idle", whole_path.run_idle)
+        self.record("connections", whole_path.run_connections)
 
     def with_existing(self):
         if self.grown_servers is None:
@@ -189,7 +191,9 @@ class Bench:
     def run_batches(self):
         for connections in BATCH_CONNECTIONS:
             for size in SIZES:
-                self.record(f"call {size} x{connections}", batches.run, size, connections, self.seconds)
+                for name, is_placing in (("place", True), ("call", False)):
+                    run = (batches.run, size, connections, self.seconds, is_placing)
+                    self.record(f"{name} {size} x{connections}", *run)
             self.record(f"copy x{connections}", batches.run_copies, self.copy_files[connections])
 
     def text(self):

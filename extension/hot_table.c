@@ -43,7 +43,7 @@
 
 struct HotTable
 {
-	const HotColumns *columns;
+	HotColumns *columns;
 	LOCKMODE lock_mode;
 	Relation relation;
 	TupleTableSlot *current; /* the row that is set */
@@ -280,38 +280,58 @@ check_visible(HotTable *table, ItemPointer tid)
 	ExecDropSingleTupleTableSlot(slot);
 }
 
+/* True when the key of a row is there, of which nobody can say any more that it will go. */
+static bool
+is_there(HotTable *table, TupleTableSlot *slot)
+{
+	ItemPointerData in_the_way;
+
+	if (compat_check_index_constraints(table->target, slot, table->executor, &in_the_way,
+									   table->arbiters))
+		return false;
+	check_visible(table, &in_the_way);
+	table->columns->careful_count = HOT_TABLE_CAREFUL_ROWS;
+	return true;
+}
+
 /*
- * Inserts a row unless its key is there. Whether it is can only be known when the row is: so it is
- * written first in a way that others wait for, and is taken back if somebody else was faster.
+ * Writes a row in a way that others wait for, and takes it back if its key is there. |recheck|: the
+ * indexes whose deferred constraints are to be checked.
+ */
+static bool
+insert_speculatively(HotTable *table, TupleTableSlot *slot, List **recheck)
+{
+	uint32 token = SpeculativeInsertionLockAcquire(GetCurrentTransactionId());
+	bool is_conflict = false;
+
+	table_tuple_insert_speculative(table->relation, slot, GetCurrentCommandId(true), 0, NULL,
+								   token);
+	*recheck = compat_insert_index_tuples_unless(table->target, slot, table->executor, &is_conflict,
+												 table->arbiters);
+	table_tuple_complete_speculative(table->relation, slot, token, !is_conflict);
+	SpeculativeInsertionLockRelease(GetCurrentTransactionId());
+	return !is_conflict;
+}
+
+/*
+ * Inserts a row unless its key is there. Whether it is can only be known when the row is; to look
+ * before tells whether to wait, or to do without.
  */
 static bool
 insert_missing(HotTable *table, TupleTableSlot *slot)
 {
-	TransactionId transaction = GetCurrentTransactionId();
-	bool is_conflict = true;
+	bool is_careful = table->columns->careful_count > 0;
 	List *recheck = NIL;
 
-	while (is_conflict)
+	if (is_careful)
+		table->columns->careful_count--;
+	do
 	{
-		ItemPointerData in_the_way;
-		uint32 token;
-
 		CHECK_FOR_INTERRUPTS();
-		if (!compat_check_index_constraints(table->target, slot, table->executor, &in_the_way,
-											table->arbiters))
-		{
-			check_visible(table, &in_the_way);
+		if (is_careful && is_there(table, slot))
 			return false;
-		}
-		token = SpeculativeInsertionLockAcquire(transaction);
-		table_tuple_insert_speculative(table->relation, slot, GetCurrentCommandId(true), 0, NULL,
-									   token);
-		is_conflict = false;
-		recheck = compat_insert_index_tuples_unless(table->target, slot, table->executor,
-													&is_conflict, table->arbiters);
-		table_tuple_complete_speculative(table->relation, slot, token, !is_conflict);
-		SpeculativeInsertionLockRelease(transaction);
-	}
+		is_careful = true;
+	} while (!insert_speculatively(table, slot, &recheck));
 	ExecARInsertTriggers(table->executor, table->target, slot, recheck, NULL);
 	return true;
 }

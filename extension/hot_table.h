@@ -16,6 +16,7 @@
 #include "storage/lockdefs.h"
 
 #define HOT_TABLE_COLUMNS_MAX 20
+#define HOT_TABLE_CAREFUL_ROWS 1000
 
 typedef enum HotKey
 {
@@ -34,6 +35,7 @@ typedef struct HotColumns
 	int count;
 	const char *names[HOT_TABLE_COLUMNS_MAX];
 	int16 numbers[HOT_TABLE_COLUMNS_MAX]; /* where they were found last; 0: not yet */
+	int careful_count; /* of rows that hot_table_insert_missing() looks for before it writes */
 } HotColumns;
 
 typedef struct HotTable HotTable;
@@ -59,6 +61,10 @@ extern void hot_table_insert(HotTable *table);
 /*
  * Inserts the one row that was added, unless its primary key is there already: what ON CONFLICT DO
  * NOTHING does. Returns whether it was inserted. Waits for a transaction that inserts the same key.
+ *
+ * Most rows are new, so none is looked for: one that was there leaves a dead row. From then on
+ * HOT_TABLE_CAREFUL_ROWS of the table are looked for first, so that requests which come again and
+ * again leave nothing.
  */
 extern bool hot_table_insert_missing(HotTable *table);
 

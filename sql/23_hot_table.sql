@@ -2,7 +2,7 @@
 -- orders and outbox are written without the executor. What a user adds to them works as it does for statements.
 BEGIN;
 \i sql/setup/fixture.sql
-SELECT plan(17);
+SELECT plan(19);
 
 -- One order of each account, each to be settled.
 CREATE FUNCTION receive(accounts bigint[], run text) RETURNS bigint[] LANGUAGE sql AS $$
@@ -110,6 +110,15 @@ ALTER TABLE order_service.orders RENAME COLUMN hold TO held;
 SELECT raises($$SELECT receive('{402}', 'renamed')$$, '42703', 'column "hold" of "order_service.orders" does not exist',
     '', '', 'a column with another name is missed');
 ALTER TABLE order_service.orders RENAME COLUMN held TO hold;
+
+-- Repetitions -------------------------------------------------------------------------------------------------
+
+SELECT receive('{70}', 'again') IS NOT NULL AS received \gset
+CREATE TABLE size AS SELECT pg_relation_size('order_service.idempotency_key') AS bytes;
+SELECT is((SELECT count(*) FROM generate_series(1, 500) n WHERE cardinality(receive('{70}', 'again')) = 1), 500::bigint,
+    'a request is repeated 500 times');
+SELECT is(pg_relation_size('order_service.idempotency_key'), (SELECT bytes FROM size),
+    'its key is not written each time');
 
 -- A transaction that may not write ----------------------------------------------------------------------------
 

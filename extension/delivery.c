@@ -55,6 +55,7 @@ typedef struct Entry
 	int64 order_id;
 	int64 previous_event_id;
 	TimestampTz committed_at;
+	TimestampTz produced_at;
 	TimestampTz acknowledged_at;
 	KafkaTicket ticket; /* while IN_FLIGHT */
 	EntryState state;
@@ -88,7 +89,8 @@ struct Delivery
 	int in_flight_count;
 	int waiting_count;
 	int acknowledged_count;
-	int backoff_ms; /* 0 while records are delivered */
+	int64 round_trip_us; /* see delivery_round_trip() */
+	int backoff_ms;      /* 0 while records are delivered */
 	TimestampTz backoff_until;
 	TimestampTz topic_grace_until; /* what is wrong with the topic counts from then on */
 };
@@ -228,6 +230,7 @@ produce(Delivery *delivery, Entry *entry, const char *payload, Size payload_size
 		return;
 	}
 	entry->state = ENTRY_IN_FLIGHT;
+	entry->produced_at = GetCurrentTimestamp();
 	entry->ticket.reports = &delivery->reports;
 	verdict = kafka_produce(delivery->kafka, &record.record, entry->lane, &entry->ticket, &error);
 	record_release(&record);
@@ -306,6 +309,15 @@ count_latency(Delivery *delivery, const Entry *entry)
 		pg_atomic_fetch_add_u64(&delivery->channel->counters.latency[bucket], 1);
 }
 
+/* Follows a quicker one at once and slower ones step by step: one slow broker of many is none. */
+static void
+note_round_trip(Delivery *delivery, int64 microseconds)
+{
+	int64 step = delivery->round_trip_us / 16 + 100;
+
+	delivery->round_trip_us = Min(Max(microseconds, 0), delivery->round_trip_us + step);
+}
+
 static void
 acknowledge(Delivery *delivery, Entry *entry)
 {
@@ -314,6 +326,7 @@ acknowledge(Delivery *delivery, Entry *entry)
 	delivery->backoff_ms = 0;
 	entry->state = ENTRY_ACKNOWLEDGED;
 	entry->acknowledged_at = GetCurrentTimestamp();
+	note_round_trip(delivery, entry->acknowledged_at - entry->produced_at);
 	delivery->topic_grace_until =
 		TimestampTzPlusMilliseconds(entry->acknowledged_at, TOPIC_GRACE_MS);
 	entry->successor = NULL;
@@ -406,6 +419,12 @@ delivery_take_failure(Delivery *delivery, DeliveryFailure *failure)
 	*failure = node->failure;
 	pfree(node);
 	return true;
+}
+
+int64
+delivery_round_trip(const Delivery *delivery)
+{
+	return delivery->round_trip_us;
 }
 
 bool

@@ -85,6 +85,12 @@ extern void delivery_marked(Delivery *delivery, int count);
 /* Takes one failure from the list of those not recorded yet; false when there is none. */
 extern bool delivery_take_failure(Delivery *delivery, DeliveryFailure *failure);
 
+/*
+ * How long, in microseconds, the quickest of the latest acknowledgements took from the hand-over to
+ * the producer; 0 before the first.
+ */
+extern int64 delivery_round_trip(const Delivery *delivery);
+
 /* True while no broker can be reached, or nothing is delivered. */
 extern bool delivery_is_backing_off(const Delivery *delivery);
 

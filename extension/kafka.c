@@ -64,8 +64,11 @@ static const char *const fixed_properties[][2] = {
 /* What order_service.kafka_options may override. */
 static const char *const default_properties[][2] = {
 	{"client.id", "order_service"},
-	/* What belongs together comes together (GATHER_MS_MAX): only until all is handed over. */
-	{"linger.ms", "0.2"},
+	/*
+	 * What belongs together comes together (GATHER_ROUND_TRIPS): only until all is handed over.
+	 * What is left behind a request that has gone waits for its answer, and 2.0.2 spins meanwhile.
+	 */
+	{"linger.ms", "0.5"},
 	/* 2.0.2 leaves Nagle's algorithm on, which delays small batches by tens of milliseconds. */
 	{"socket.nagle.disable", "true"},
 	{"socket.keepalive.enable", "true"},

@@ -286,6 +286,15 @@ report(Publisher *publisher)
 																	  : PUBLISHER_STREAMING);
 }
 
+/* Until when hints gather that come from now on. */
+static TimestampTz
+gather_end(const Publisher *publisher, TimestampTz now)
+{
+	int64 milliseconds = GATHER_ROUND_TRIPS * delivery_round_trip(publisher->delivery) / 1000;
+
+	return TimestampTzPlusMilliseconds(now, Min(Max(milliseconds, GATHER_MS_MIN), GATHER_MS_MAX));
+}
+
 /*
  * Reads the ring, unless publishing is off, or records are in flight: then its hints gather, so
  * that fewer requests carry more records each. An acknowledgement wakes us. The flag of the ring
@@ -303,7 +312,7 @@ read_ring(Publisher *publisher, TimestampTz now)
 	(void) pg_atomic_exchange_u32(&publisher->channel->is_woken, 0);
 	if (!settings_publishing)
 		return false;
-	publisher->gather_until = TimestampTzPlusMilliseconds(now, GATHER_MS_MAX);
+	publisher->gather_until = gather_end(publisher, now);
 	return intake_read_ring(publisher->intake);
 }
 

@@ -25,6 +25,7 @@ import outbox  # noqa: E402
 import report  # noqa: E402
 import single  # noqa: E402
 import stack  # noqa: E402
+import warmth  # noqa: E402
 import whole_path  # noqa: E402
 from pgserver import pg_config, private  # noqa: E402
 from servers import Servers  # noqa: E402
@@ -37,6 +38,8 @@ COPY_ROWS = 100_000
 BACKLOG = 200_000
 LOOP_TRANSACTIONS = 4
 WARM_UP_ORDERS = 50_000
+# Of the whole path, in the seconds of a run: Java goes on compiling when the requests are of another kind.
+WARM_UP_FACTOR = 10
 ROUNDS_MIN = 3
 # With --patience: a run during which other programs used more is made again.
 OTHERS_CORES_MAX = 0.25
@@ -109,10 +112,13 @@ class Bench:
         self.patience -= time.monotonic() - begin
 
     def prepare(self):
-        """Warm Kafka up, and make the rows for COPY."""
+        """Warm up, and make the rows for COPY."""
         if self.existing or self.parts & {"a", "c", "d", "e"}:
+            warmth.warm_up(self.servers.kafka, self.backlog)
             self.servers.reset()
             batches.place(self.servers, WARM_UP_ORDERS)
+        if self.existing or "e" in self.parts:
+            whole_path.run_closed(self.servers, whole_path.IN_FLIGHT[-1], WARM_UP_FACTOR * self.seconds)
         if "b" in self.parts:
             self.copy_files = batches.save_rows(self.servers, COPY_ROWS, BATCH_CONNECTIONS)
 

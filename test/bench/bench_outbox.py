@@ -19,11 +19,13 @@ import machine  # noqa: E402 (what these import is found only through the line a
 import relay  # noqa: E402
 import report  # noqa: E402
 import stack  # noqa: E402
+import warmth  # noqa: E402
 from bench import commit  # noqa: E402
 from servers import Servers  # noqa: E402
 
 EVENTS = 1_000_000
 RATES = (1000, 5000)
+WARM_UP_RECORDS = 200_000
 SECONDS = 20
 ROUNDS = 2
 # Commit times are what latencies begin with; both ways are used for longer than a bench without vacuum would bear.
@@ -77,6 +79,7 @@ def main():
     date = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
     head = {"date": date, "commit": commit(), "machine": machine.description(), **vars(arguments)}
     with stack.Scratch("bench-outbox") as directory, Servers(directory, SETTINGS).running() as servers:
+        warmth.warm_up(servers.kafka, min(arguments.events, WARM_UP_RECORDS))
         bench = Bench(servers, arguments)
         for number in range(1, arguments.rounds + 1):
             bench.run_round(number)

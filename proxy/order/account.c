@@ -336,7 +336,9 @@ on_hedge_timer(void *context, short what)
 	int taken = channel_call_endpoint(call->attempt.sent);
 
 	(void) what;
-	if (taken == -1 || !channel_has_other(account->channel, taken) || account->waiting_count > 0 ||
+	/* If the loop was late, the end of the first attempt is due, too. */
+	if (attempts_limit(&call->attempts, now_us) == 0 || taken == -1 ||
+		!channel_has_other(account->channel, taken) || account->waiting_count > 0 ||
 		!account_guard_is_calm(&account->guard, now_us))
 		return;
 	if (!account_guard_pay(&account->guard, now_us))
@@ -384,10 +386,15 @@ stop_waiting(Call *call)
 	metrics_observe(&account_metrics.waiting_seconds, (double) waited_us / CLOCK_SECOND);
 }
 
-/* Begins an attempt, or refuses it, or makes it wait. */
+/* Begins an attempt, or refuses it, for which it may be too late, or makes it wait. */
 static void
 enter(Call *call, int64_t now_us)
 {
+	if (attempts_limit(&call->attempts, now_us) == 0)
+	{
+		rest(call, REST_REFUSED, 0);
+		return;
+	}
 	switch (account_guard_enter(&call->account->guard, now_us, &call->attempt.pass))
 	{
 		case ACCOUNT_ADMITTED:
@@ -407,9 +414,7 @@ try(Call *call)
 {
 	int64_t now_us = loop_now_us(call->account->loop);
 
-	if (attempts_limit(&call->attempts, now_us) == 0)
-		rest(call, REST_REFUSED, 0);
-	else if (call->account->waiting_count > 0)
+	if (call->account->waiting_count > 0 && attempts_limit(&call->attempts, now_us) > 0)
 		wait_for_place(call, now_us);
 	else
 		enter(call, now_us);

@@ -7,6 +7,8 @@
  */
 #include "order/account.h" /* first: it must need nothing that is included below */
 
+#include <unistd.h>
+
 #include "base/bounds.h"
 #include "base/clock.h"
 #include "base/setting.h"
@@ -329,6 +331,44 @@ a_place_that_does_not_come_in_time_is_a_refusal_and_no_failure(void **state)
 	assert_int_equal(account_measure(account).breaker_failures, 0);
 }
 
+/* Before the timer of who waits, which is due, and long enough to be the last of its turn. */
+static void
+free_a_place(void *context, short what)
+{
+	(void) context;
+	(void) what;
+	end_attempt(0, (ChannelResult){.status = GRPC_OK});
+	hold_up(TURN_MS_MAX * CLOCK_MS);
+	loop_stop(loop);
+}
+
+static void
+a_place_that_comes_when_the_time_is_over_is_not_taken(void **state)
+{
+	LoopEvent readable;
+	int ends[2];
+
+	(void) state;
+	config.attempt_timeout_us = 4 * CLOCK_MS;
+	config.overall_timeout_us = 4 * CLOCK_MS;
+	assert_int_equal(pipe(ends), 0);
+	assert_int_equal(write(ends[1], "a", 1), 1);
+	loop_event_init(&readable, loop, ends[0], EV_READ, free_a_place, NULL);
+	loop_event_add(&readable, LOOP_FOREVER);
+	for (int i = 0; i < PLACES + 1; i++)
+		reserve(false);
+	hold_up(5 * CLOCK_MS);
+	loop_run(loop);
+	assert_int_equal(account_measure(account).waiting, 0);
+	wait_for(loop, &ended_count, 2);
+	expect_last(REASON_ACCOUNT_UNAVAILABLE, HOLD_NONE);
+	for (int i = 1; i < PLACES; i++)
+		answer(i, GRPC_OK);
+	assert_int_equal(sent_count, PLACES);
+	close(ends[0]);
+	close(ends[1]);
+}
+
 static void
 those_that_wait_are_refused_when_the_breaker_opens(void **state)
 {
@@ -448,6 +488,7 @@ main(void)
 		TEST(a_refusal_of_our_own_channel_tells_the_breaker_nothing),
 		TEST(so_many_are_under_way_others_wait_in_line_and_more_are_refused),
 		TEST(a_place_that_does_not_come_in_time_is_a_refusal_and_no_failure),
+		TEST(a_place_that_comes_when_the_time_is_over_is_not_taken),
 		TEST(those_that_wait_are_refused_when_the_breaker_opens),
 		TEST(a_retry_behind_an_open_breaker_is_not_made_and_the_doubt_stays),
 		TEST(a_debt_is_never_retried),

@@ -297,6 +297,19 @@ it_is_not_made_without_a_free_place(void **state)
 }
 
 static void
+it_is_not_made_when_the_time_of_the_call_is_over_already(void **state)
+{
+	(void) state;
+	config.attempt_timeout_us = 4 * CLOCK_MS;
+	config.overall_timeout_us = 4 * CLOCK_MS;
+	reserve(false);
+	hold_up(5 * CLOCK_MS);
+	expect_no_more(1);
+	end(0, &success);
+	expect_end(REASON_NONE, HOLD_HELD);
+}
+
+static void
 it_is_not_made_by_the_probe_of_the_breaker(void **state)
 {
 	(void) state;
@@ -387,6 +400,7 @@ main(void)
 		TEST(it_is_made_only_where_there_is_another_endpoint),
 		TEST(it_is_not_made_for_debts_nor_when_it_is_off),
 		TEST(it_is_not_made_without_a_free_place),
+		TEST(it_is_not_made_when_the_time_of_the_call_is_over_already),
 		TEST(it_is_not_made_by_the_probe_of_the_breaker),
 		TEST(it_is_off_while_the_budget_is_spent_and_the_call_ends_all_the_same),
 		TEST(hedges_and_retries_share_one_budget),

@@ -60,6 +60,7 @@ channel_call(Channel *channel, const ChannelRequest *request, ChannelCallback ca
 {
 	(void) channel;
 	assert_true(sent_count < SENT_MAX);
+	assert_true(request->timeout_us > 0);
 	assert_true(request->size <= sizeof(sent[0].message));
 	assert_true(strlen(request->path) < sizeof(sent[0].path));
 	assert_true(strlen(request->correlation_id) < sizeof(sent[0].correlation_id));
@@ -127,6 +128,16 @@ end_attempt(int number, ChannelResult result)
 	if (result.text == NULL)
 		result.text = "";
 	callback(sent[number].context, &result);
+}
+
+/* Nothing happens for so long, the loop included. */
+static inline void
+hold_up(int64_t for_us)
+{
+	int64_t end_us = clock_now_us() + for_us;
+
+	while (clock_now_us() < end_us)
+		;
 }
 
 /* Turns the loop until |*count| has reached |wanted|. */

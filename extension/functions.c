@@ -305,8 +305,8 @@ order_requests(FunctionCallInfo fcinfo, int *count)
 	return items;
 }
 
-Datum
-functions_place_orders(PG_FUNCTION_ARGS)
+static Datum
+admit(FunctionCallInfo fcinfo, AdmissionMode mode)
 {
 	int count;
 	AdmissionItem *items = order_requests(fcinfo, &count);
@@ -314,25 +314,25 @@ functions_place_orders(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	connect();
-	admission_run(items, count, ADMISSION_ACCEPT, outcomes);
-	return_batch(fcinfo, outcomes, count);
+	admission_run(items, count, mode, outcomes);
+	if (mode == ADMISSION_ACCEPT)
+		return_batch(fcinfo, outcomes, count);
+	else
+		return_received(fcinfo, outcomes, count);
 	finish();
 	return (Datum) 0;
 }
 
 Datum
+functions_place_orders(PG_FUNCTION_ARGS)
+{
+	return admit(fcinfo, ADMISSION_ACCEPT);
+}
+
+Datum
 functions_receive_orders(PG_FUNCTION_ARGS)
 {
-	int count;
-	AdmissionItem *items = order_requests(fcinfo, &count);
-	Outcome *outcomes = palloc0(sizeof(Outcome) * Max(count, 1));
-
-	InitMaterializedSRF(fcinfo, 0);
-	connect();
-	admission_run(items, count, ADMISSION_RECEIVE, outcomes);
-	return_received(fcinfo, outcomes, count);
-	finish();
-	return (Datum) 0;
+	return admit(fcinfo, ADMISSION_RECEIVE);
 }
 
 Datum

@@ -2,8 +2,7 @@
 
 It speaks libpq through psycopg's lowest layer, with binary arrays that are all made before the clock starts; only the
 ids that receive_orders() returned are put together meanwhile. A call is receive_orders() and settle_orders(), or
-place_orders() alone. It says READY, waits for a line, runs, and prints what
-it did as JSON.
+place_orders() alone. It says READY, waits for a line, runs, and prints what it did as JSON.
 """
 
 import gc

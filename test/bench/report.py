@@ -132,8 +132,9 @@ def batch_table(samples, sizes, connections):
             series = f"{name} x{count}"
             if series in samples:
                 share = [100 * value for value in samples.values(series, "driver_share")]
-                cells = [spread(samples.values(series, "orders_per_s")), spread(samples.ratios(series, f"copy x{count}"), 2)]
-                cells += [spread(samples.ratios(series, "plpgsql 32"), 2), spread(share)]
+                ratios = [samples.ratios(series, other) for other in (f"copy x{count}", "plpgsql 32")]
+                cells = [spread(samples.values(series, "orders_per_s")), *(spread(values, 2) for values in ratios)]
+                cells.append(spread(share))
                 rows.append([str(count), *heads, *cells])
     heads = ["connections", "call", "items", "orders/s", "/ COPY", "/ plpgsql at 32", "driver CPU, % of a core"]
     return "(b) array calls: place_orders, one commit, and receive_orders + settle_orders, two\n\n" + table(heads, rows)

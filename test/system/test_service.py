@@ -13,9 +13,8 @@ def test_the_service_file_is_right(tmp_path):
     text = service.PATH.read_text(encoding="utf-8").replace(service.command()[0], str(program("order-proxy")))
     path = tmp_path / service.PATH.name
     path.write_text(text, encoding="utf-8")
-    result = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", str(path)], capture_output=True, text=True, timeout=RUN_SECONDS_MAX, check=False
-    )
+    command = ["systemd-analyze", "verify", "--man=no", str(path)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=RUN_SECONDS_MAX, check=False)
     # It speaks of other units of the machine, too.
     assert path.name not in result.stderr and result.returncode == 0, result.stderr
 

@@ -9,7 +9,9 @@
  *			works as for a statement: constraints, indexes, triggers (then row by row), foreign
  *			keys, publications.
  *
- *			Rows are found by the primary key, with a snapshot like that of a statement.
+ *			Rows are found by the primary key, with a snapshot like that of a statement. Those of a
+ *			batch mostly lie side by side, so a search goes on from the row before where the next
+ *			key is near, and descends the index again only where it is not.
  *
  * LOCKING	A search waits for nobody; a lock waits for the row, and then has its latest version.
  *			Under REPEATABLE READ and above, a row that somebody changed since is an error instead.
@@ -41,6 +43,13 @@
 /* Rows that are inserted together: enough to fill pages, few enough to keep their slots cheap. */
 #define ROWS_TOGETHER 64
 
+/*
+ * Keys that a scan in ascending order covers, so that it never passes over more of what is gone;
+ * and the distance from which on it is cheaper to look anew than to go there row by row.
+ */
+#define WINDOW_KEYS 256
+#define NEAR_KEYS 16
+
 struct HotTable
 {
 	HotColumns *columns;
@@ -55,6 +64,12 @@ struct HotTable
 	/* The search by key; NULL: there was none yet. */
 	Relation index;
 	IndexScanDesc scan;
+	int condition_count; /* of the search */
+
+	/* The scan in ascending order: the key of the row it is at, and the last one it covers. */
+	bool is_ascending;
+	int64 reached;
+	int64 window_end;
 
 	/* The row that is read and its new version; NULL: none was found yet. */
 	TupleTableSlot *found;
@@ -363,14 +378,23 @@ hot_table_insert_missing(HotTable *table)
 	return is_inserted;
 }
 
+/* Makes ready to look for keys by so many conditions. */
 static void
-begin_search(HotTable *table)
+prepare_search(HotTable *table, int condition_count)
 {
-	table->index = index_open(compat_primary_key(table->relation), table->lock_mode);
+	table->is_ascending = false;
+	if (table->index == NULL)
+		table->index = index_open(compat_primary_key(table->relation), table->lock_mode);
 	if (table->index->rd_index->indkey.values[0] != table->columns->numbers[0])
 		elog(ERROR, "primary key of \"order_service.%s\" is not \"%s\"", table->columns->table,
 			 table->columns->names[0]);
-	table->scan = compat_index_beginscan(table->relation, table->index, GetActiveSnapshot(), 1);
+	if (table->scan != NULL && table->condition_count == condition_count)
+		return;
+	if (table->scan != NULL)
+		index_endscan(table->scan);
+	table->scan =
+		compat_index_beginscan(table->relation, table->index, GetActiveSnapshot(), condition_count);
+	table->condition_count = condition_count;
 }
 
 /* Where rows are found and changed. */
@@ -389,8 +413,7 @@ hot_table_find(HotTable *table, Datum key)
 	ScanKeyData condition;
 
 	prepare_slots(table);
-	if (table->scan == NULL)
-		begin_search(table);
+	prepare_search(table, 1);
 	ScanKeyEntryInitialize(&condition, 0, 1, BTEqualStrategyNumber, InvalidOid,
 						   table->index->rd_indcollation[0],
 						   table->columns->key == HOT_KEY_TEXT ? F_TEXTEQ : F_INT8EQ, key);
@@ -398,18 +421,58 @@ hot_table_find(HotTable *table, Datum key)
 	return index_getnext_slot(table->scan, ForwardScanDirection, table->found);
 }
 
-bool
-hot_table_lock(HotTable *table, Datum key)
+/* Begins a scan of the keys from this one on. */
+static void
+open_window(HotTable *table, int64 first)
 {
-	ItemPointerData tid;
+	ScanKeyData conditions[2];
+
+	prepare_search(table, 2);
+	table->window_end = first > PG_INT64_MAX - WINDOW_KEYS ? PG_INT64_MAX : first + WINDOW_KEYS;
+	ScanKeyEntryInitialize(&conditions[0], 0, 1, BTGreaterEqualStrategyNumber, InvalidOid,
+						   InvalidOid, F_INT8GE, Int64GetDatum(first));
+	ScanKeyEntryInitialize(&conditions[1], 0, 1, BTLessEqualStrategyNumber, InvalidOid, InvalidOid,
+						   F_INT8LE, Int64GetDatum(table->window_end));
+	index_rescan(table->scan, conditions, 2, NULL, 0);
+	table->is_ascending = true;
+}
+
+/* Goes on to the next row; behind the last one the whole window is passed. */
+static void
+step(HotTable *table)
+{
+	bool is_null;
+	bool has_row = index_getnext_slot(table->scan, ForwardScanDirection, table->found);
+
+	table->reached = has_row ? DatumGetInt64(hot_table_get(table, 0, &is_null)) : table->window_end;
+}
+
+bool
+hot_table_find_ascending(HotTable *table, Datum key)
+{
+	int64 wanted = DatumGetInt64(key);
+
+	Assert(table->columns->key == HOT_KEY_BIGINT);
+	prepare_slots(table);
+	if (!table->is_ascending || wanted > table->window_end || wanted - table->reached > NEAR_KEYS)
+	{
+		open_window(table, wanted);
+		step(table);
+	}
+	while (table->reached < wanted)
+		step(table);
+	return table->reached == wanted && !TTS_EMPTY(table->found);
+}
+
+bool
+hot_table_lock(HotTable *table)
+{
+	ItemPointerData tid = table->found->tts_tid;
 	TM_FailureData failure;
 	TM_Result result;
 	uint8 flags = IsolationUsesXactSnapshot() ? 0 : TUPLE_LOCK_FLAG_FIND_LAST_VERSION;
 
 	PreventCommandIfReadOnly("SELECT FOR UPDATE");
-	if (!hot_table_find(table, key))
-		return false;
-	tid = table->found->tts_tid;
 	result = table_tuple_lock(table->relation, &tid, GetActiveSnapshot(), table->found,
 							  GetCurrentCommandId(false), LockTupleExclusive, LockWaitBlock, flags,
 							  &failure);
@@ -433,6 +496,7 @@ bool
 hot_table_find_at(HotTable *table, ItemPointerData place)
 {
 	prepare_slots(table);
+	table->is_ascending = false;
 	return table_tuple_fetch_row_version(table->relation, &place, GetActiveSnapshot(),
 										 table->found);
 }
@@ -458,40 +522,56 @@ hot_table_change(HotTable *table)
 	table->current = changed;
 }
 
-static void
+/* Triggers see the row one by one, and are not fired for one that somebody has changed. */
+static bool
 update_with_triggers(HotTable *table)
 {
 	EPQState recheck;
+	TM_FailureData failure;
 
+	if (table_tuple_lock(table->relation, &table->found->tts_tid, GetActiveSnapshot(), table->found,
+						 GetCurrentCommandId(true), LockTupleNoKeyExclusive, LockWaitBlock, 0,
+						 &failure) != TM_Ok)
+		return false;
 	compat_begin_recheck(&recheck, table->executor);
 	ExecSimpleRelationUpdate(table->target, table->executor, &recheck, table->found,
 							 table->changed);
 	EvalPlanQualEnd(&recheck);
+	return true;
 }
 
-static void
+/*
+ * Waits for who is at the row. False when it is not any more what was found: somebody has changed
+ * or deleted it.
+ */
+static bool
 update_alone(HotTable *table)
 {
 	CompatUpdateIndexes update_indexes;
+	TM_FailureData failure;
+	LockTupleMode lock_mode;
+	TM_Result result;
 
 	check_constraints(table, table->changed);
-	simple_table_tuple_update(table->relation, &table->found->tts_tid, table->changed,
-							  GetActiveSnapshot(), &update_indexes);
-	if (compat_is_index_update(update_indexes))
+	result = table_tuple_update(table->relation, &table->found->tts_tid, table->changed,
+								GetCurrentCommandId(true), GetActiveSnapshot(), InvalidSnapshot,
+								true, &failure, &lock_mode, &update_indexes);
+	if (result == TM_Ok && compat_is_index_update(update_indexes))
 		compat_insert_index_tuples(table->target, table->changed, table->executor, true,
 								   compat_is_summarizing_only(update_indexes));
 	ResetPerTupleExprContext(table->executor);
+	if (result != TM_Ok && result != TM_Updated && result != TM_Deleted)
+		elog(ERROR, "row of \"order_service.%s\" could not be updated: %d", table->columns->table,
+			 (int) result);
+	return result == TM_Ok;
 }
 
-void
+bool
 hot_table_update(HotTable *table)
 {
 	begin_command(table, CMD_UPDATE, false);
 	ExecStoreVirtualTuple(table->changed);
-	if (table->target->ri_TrigDesc == NULL)
-		update_alone(table);
-	else
-		update_with_triggers(table);
+	return table->target->ri_TrigDesc == NULL ? update_alone(table) : update_with_triggers(table);
 }
 
 void

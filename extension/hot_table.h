@@ -71,11 +71,14 @@ extern bool hot_table_insert_missing(HotTable *table);
 /* Finds a row by its key; false if there is none. It becomes the row that is read. */
 extern bool hot_table_find(HotTable *table, Datum key);
 
+/* The same for one key after the other, each above the one before it, of a key that is a bigint. */
+extern bool hot_table_find_ascending(HotTable *table, Datum key);
+
 /*
- * The same, and locks it FOR UPDATE until the end of the transaction, waiting for whoever has it;
- * what is read then is its latest version, as for a statement.
+ * Locks the row found last FOR UPDATE until the end of the transaction, waiting for whoever has it;
+ * what is read then is its latest version, as for a statement. False if it is gone.
  */
-extern bool hot_table_lock(HotTable *table, Datum key);
+extern bool hot_table_lock(HotTable *table);
 
 /* Where the row found last is: for hot_table_find_at(), later in the same transaction. */
 extern ItemPointerData hot_table_place(HotTable *table);
@@ -89,10 +92,13 @@ extern bool hot_table_find_at(HotTable *table, ItemPointerData place);
 /* A cell of the row found last, valid until the next one is looked for. */
 extern Datum hot_table_get(HotTable *table, int column, bool *is_null);
 
-/* Begins a new version of the row found last, which is locked. It becomes the row that is set. */
+/* Begins a new version of the row found last. It becomes the row that is set. */
 extern void hot_table_change(HotTable *table);
 
-/* Writes the new version. */
-extern void hot_table_update(HotTable *table);
+/*
+ * Writes the new version. False, and nothing is written, if the row was not locked and somebody has
+ * changed it since the table was opened; waits for whoever is about to.
+ */
+extern bool hot_table_update(HotTable *table);
 
 #endif /* HOT_TABLE_H */

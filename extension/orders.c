@@ -150,7 +150,8 @@ orders_update(Order **orders, int count)
 		orders[i]->updated_at = now;
 		hot_table_change(table);
 		set_state(table, orders[i]);
-		hot_table_update(table);
+		if (!hot_table_update(table))
+			elog(ERROR, "order " INT64_FORMAT " was not locked", orders[i]->order_id);
 	}
 	hot_table_close(table);
 }
@@ -203,10 +204,9 @@ compare_ids(const void *left, const void *right)
 	return a < b ? -1 : a > b;
 }
 
-/* Reads orders with |search|, hot_table_find() or hot_table_lock(), in the order of their ids. */
+/* Reads orders, and locks them if |is_locking|, in the order of their ids. */
 static OrderSet
-read_with(bool (*search)(HotTable *table, Datum key), LOCKMODE lock_mode, const int64 *order_ids,
-		  int count)
+read_sorted(const int64 *order_ids, int count, bool is_locking)
 {
 	OrderSet set = {.orders = NULL, .count = 0};
 	HotTable *table;
@@ -218,15 +218,16 @@ read_with(bool (*search)(HotTable *table, Datum key), LOCKMODE lock_mode, const 
 	memcpy(sorted, order_ids, sizeof(int64) * count);
 	qsort(sorted, count, sizeof(int64), compare_ids);
 	set.orders = palloc(sizeof(Order) * count);
-	table = hot_table_open(&order_columns, lock_mode);
+	table = hot_table_open(&order_columns, is_locking ? RowShareLock : AccessShareLock);
 	for (int i = 0; i < count; i++)
 	{
 		if (i > 0 && sorted[i] == sorted[i - 1])
 			continue;
-		if (!search(table, Int64GetDatum(sorted[i])))
+		if (!hot_table_find_ascending(table, Int64GetDatum(sorted[i])) ||
+			(is_locking && !hot_table_lock(table)))
 			continue;
 		read_row(table, &set.orders[set.count]);
-		if (search == hot_table_lock)
+		if (is_locking)
 			set.orders[set.count].place = hot_table_place(table);
 		set.count++;
 	}
@@ -238,13 +239,13 @@ read_with(bool (*search)(HotTable *table, Datum key), LOCKMODE lock_mode, const 
 OrderSet
 orders_read(const int64 *order_ids, int count)
 {
-	return read_with(hot_table_find, AccessShareLock, order_ids, count);
+	return read_sorted(order_ids, count, false);
 }
 
 OrderSet
 orders_lock(const int64 *order_ids, int count)
 {
-	return read_with(hot_table_lock, RowShareLock, order_ids, count);
+	return read_sorted(order_ids, count, true);
 }
 
 Order *

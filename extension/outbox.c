@@ -63,6 +63,7 @@ static Statement read_statement = {
 	.parameter_types = {INT8OID, INT8OID, INT4OID},
 };
 
+/* For events that somebody else has changed since they were looked for. */
 static Statement mark_statement = {
 	.sql = "UPDATE order_service.outbox SET status = 1, sent_at = pg_catalog.clock_timestamp()"
 		   " WHERE event_id = ANY ($1) AND status = 0",
@@ -246,15 +247,52 @@ outbox_read(int64 from, int64 to, int limit, OutboxRow **rows)
 	return count;
 }
 
-void
-outbox_mark_sent(const int64 *event_ids, int count)
+static int
+compare_ids(const void *left, const void *right)
 {
-	Datum values[1];
+	int64 a = *(const int64 *) left;
+	int64 b = *(const int64 *) right;
+
+	return a < b ? -1 : a > b;
+}
+
+/* Marks one event if it is READY; false when that is for a statement, which looks again. */
+static bool
+mark(HotTable *table, int64 event_id, TimestampTz now)
+{
+	bool is_null;
+
+	if (!hot_table_find_ascending(table, Int64GetDatum(event_id)) ||
+		DatumGetInt16(hot_table_get(table, STATUS, &is_null)) != OUTBOX_READY)
+		return true;
+	hot_table_change(table);
+	hot_table_set(table, STATUS, Int16GetDatum(OUTBOX_SENT));
+	hot_table_set(table, SENT_AT, TimestampTzGetDatum(now));
+	return hot_table_update(table);
+}
+
+void
+outbox_mark_sent(int64 *event_ids, int count)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int rest_count = 0;
+	HotTable *table;
+	Datum rest;
 
 	if (count == 0)
 		return;
-	values[0] = statement_int64_array(event_ids, count);
-	(void) statement_run(&mark_statement, values);
+	qsort(event_ids, count, sizeof(int64), compare_ids);
+	table = hot_table_open(&outbox_columns, RowExclusiveLock);
+	for (int i = 0; i < count; i++)
+	{
+		if (!mark(table, event_ids[i], now))
+			event_ids[rest_count++] = event_ids[i];
+	}
+	hot_table_close(table);
+	if (rest_count == 0)
+		return;
+	rest = statement_int64_array(event_ids, rest_count);
+	(void) statement_run(&mark_statement, &rest);
 }
 
 bool

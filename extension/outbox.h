@@ -88,8 +88,8 @@ extern void outbox_append(const OutboxEvent *events, int count);
  */
 extern int outbox_read(int64 from, int64 to, int limit, OutboxRow **rows);
 
-/* Marks READY events as SENT. */
-extern void outbox_mark_sent(const int64 *event_ids, int count);
+/* Marks those of the events that are READY as SENT. No id may be there twice; sorts them. */
+extern void outbox_mark_sent(int64 *event_ids, int count);
 
 /*
  * Counts a failed attempt at an event that was its own fault. The next is due after |retry_after_s|

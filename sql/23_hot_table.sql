@@ -2,7 +2,7 @@
 -- orders and outbox are written without the executor. What a user adds to them works as it does for statements.
 BEGIN;
 \i sql/setup/fixture.sql
-SELECT plan(19);
+SELECT plan(22);
 
 -- One order of each account, each to be settled.
 CREATE FUNCTION receive(accounts bigint[], run text) RETURNS bigint[] LANGUAGE sql AS $$
@@ -110,6 +110,18 @@ ALTER TABLE order_service.orders RENAME COLUMN hold TO held;
 SELECT raises($$SELECT receive('{402}', 'renamed')$$, '42703', 'column "hold" of "order_service.orders" does not exist',
     '', '', 'a column with another name is missed');
 ALTER TABLE order_service.orders RENAME COLUMN held TO hold;
+
+-- Rows of a batch side by side, near, far away, and not there ---------------------------------------------------
+
+CREATE TABLE many AS SELECT id, row_number() OVER (ORDER BY id) AS n
+FROM unnest(receive(ARRAY(SELECT generate_series(2001, 2700)), 'many')) AS id;
+DELETE FROM order_service.orders WHERE order_id IN (SELECT id FROM many WHERE n IN (4, 30) OR n BETWEEN 301 AND 580);
+CREATE TABLE wanted AS SELECT id, n FROM many
+WHERE n IN (1, 2, 3, 4, 5, 20, 21, 22, 30, 39, 300, 301, 302, 579, 580, 581, 690, 700);
+SELECT is((SELECT settle(array_agg(id ORDER BY random())) FROM wanted), '200,404', 'orders here and there are settled');
+SELECT is((SELECT settle(array_agg(id + 100000)) FROM many), '404', 'orders behind the last one are not there');
+SELECT set_eq($$SELECT n FROM many JOIN order_service.orders o ON o.order_id = id WHERE o.status = 1$$,
+    $$SELECT n FROM wanted WHERE n NOT IN (4, 30, 301, 302, 579, 580)$$, 'exactly those that are there');
 
 -- Repetitions -------------------------------------------------------------------------------------------------
 

@@ -253,6 +253,35 @@ def test_rows_become_sent_with_the_time_of_it(connection):
     assert rows == [("SENT", 0, None, True, True)] * 10
 
 
+@pytest.mark.parametrize("has_trigger", [False, True])
+def test_an_event_that_somebody_changes_is_marked_when_that_is_done(system, connection, configure, has_trigger):
+    """Marking waits for the row like a statement, and the publisher goes on as it was."""
+    configure(order_service__publishing="off")
+    wait_for_state(connection, "PAUSED")
+    order_ids = [place(connection, new_key()) for _ in range(3)]
+    pid = stats(connection)["pid"]
+    if has_trigger:
+        connection.execute(
+            "CREATE TRIGGER nothing BEFORE UPDATE ON order_service.outbox FOR EACH ROW"
+            " EXECUTE FUNCTION suppress_redundant_updates_trigger()"
+        )
+    try:
+        with system.server.connect() as other, other.transaction():
+            change = "UPDATE order_service.outbox SET last_error = 'changed' WHERE order_id = %s"
+            other.execute(change, [order_ids[1]])
+            configure(order_service__publishing="on")
+            waiting = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s"
+            wait_until(lambda: connection.execute(waiting, [pid]).fetchone()[0], 60, "publisher that waits for the row")
+        wait_all_sent(connection)
+    finally:
+        connection.execute("DROP TRIGGER IF EXISTS nothing ON order_service.outbox")
+    rows = connection.execute(
+        "SELECT status, last_error FROM order_service.outbox WHERE order_id = ANY (%s) ORDER BY order_id", [order_ids]
+    ).fetchall()
+    assert rows == [(1, None), (1, "changed"), (1, None)]
+    assert stats(connection)["pid"] == pid
+
+
 def test_each_named_database_has_a_publisher_and_no_other_database_publishes(system, connection, records_of):
     server = system.server
     with server.connect("second") as second, server.connect("unnamed") as unnamed, server.connect(ODD) as odd:

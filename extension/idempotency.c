@@ -27,8 +27,8 @@
 /* The columns of the table; in this order below. */
 enum
 {
-	ACCOUNT_ID,
 	KEY,
+	ACCOUNT_ID,
 	ORDER_ID,
 	CREATED_AT,
 	COMMAND,
@@ -37,8 +37,9 @@ enum
 
 static HotColumns key_columns = {
 	.table = "idempotency_key",
+	.key = HOT_KEY_TEXT,
 	.count = COLUMN_COUNT,
-	.names = {"account_id", "key", "order_id", "created_at", "command"},
+	.names = {"key", "account_id", "order_id", "created_at", "command"},
 };
 
 static RowStatement take_over_statement = {
@@ -66,17 +67,17 @@ static RowStatement find_statement = {
 	.further_types = {FLOAT8OID},
 };
 
+/* In the order of the primary key. */
 static int
 compare_key(const KeyClaim *claim, int64 account_id, const char *key, Size key_length)
 {
-	int order;
+	int order = memcmp(claim->key, key, Min(claim->key_length, key_length));
 
-	if (claim->account_id != account_id)
-		return claim->account_id < account_id ? -1 : 1;
-	order = memcmp(claim->key, key, Min(claim->key_length, key_length));
 	if (order != 0)
 		return order;
-	return claim->key_length == key_length ? 0 : claim->key_length < key_length ? -1 : 1;
+	if (claim->key_length != key_length)
+		return claim->key_length < key_length ? -1 : 1;
+	return claim->account_id == account_id ? 0 : claim->account_id < account_id ? -1 : 1;
 }
 
 int

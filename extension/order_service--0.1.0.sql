@@ -94,14 +94,15 @@ COMMENT ON COLUMN order_service.orders.reserve_id IS
     'Id of the reservation at Account, the same for every attempt; NULL without that step';
 
 -- The recorded order is the fingerprint: a repeated request is compared with its fields one by one, so a
--- mismatch can name the first that differs.
+-- mismatch can name the first that differs. The key comes before the account in the index: clients whose keys rise with
+-- the time (UUIDv7) then write side by side, however many accounts there are and however many keys it holds.
 CREATE TABLE order_service.idempotency_key (
     account_id bigint NOT NULL,
     order_id bigint NOT NULL,
     created_at timestamptz NOT NULL,
     command smallint NOT NULL,
     key text COLLATE "C" NOT NULL,
-    PRIMARY KEY (account_id, key)
+    PRIMARY KEY (key, account_id)
 );
 CREATE INDEX idempotency_key_created_at ON order_service.idempotency_key USING brin (created_at);
 COMMENT ON TABLE order_service.idempotency_key IS 'Keys in use, each with what it was used for';

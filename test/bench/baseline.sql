@@ -100,7 +100,7 @@ BEGIN
         v_order_id := nextval('bench.order_id_seq');
         INSERT INTO bench.idempotency_key (account_id, order_id, created_at, command, key)
         VALUES (p_account_id, v_order_id, now(), 1, p_idempotency_key)
-        ON CONFLICT (account_id, key) DO NOTHING;
+        ON CONFLICT (key, account_id) DO NOTHING;
     END IF;
     IF NOT FOUND THEN
         SELECT * INTO order_id, status, code, reason, replayed, filled_quantity, updated_at

@@ -29,31 +29,43 @@
 #include "statement.h"
 #include "transition.h"
 
-static Statement stale_statement = {
-	.sql = "SELECT order_id FROM order_service.orders"
-		   " WHERE order_id >= (SELECT value FROM order_service.watermark WHERE name = 'orders')"
-		   " AND status = 0"
-		   " AND created_at NOT BETWEEN pg_catalog.clock_timestamp()"
-		   " - pg_catalog.make_interval(secs => $1)"
-		   " AND pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => $1)"
-		   " ORDER BY order_id LIMIT $2 FOR UPDATE SKIP LOCKED",
-	.parameter_count = 2,
-	.parameter_types = {FLOAT8OID, INT4OID},
-};
+#define IS_ABANDONED(parameter) \
+	"created_at NOT BETWEEN pg_catalog.clock_timestamp()" \
+	" - pg_catalog.make_interval(secs => " parameter ") AND pg_catalog.clock_timestamp()" \
+	" + pg_catalog.make_interval(secs => " parameter ")"
 
+/*
+ * Moves the watermark on, and tells whether an order is abandoned: one pass through what is not yet
+ * below it, once a second beside the orders that come in.
+ */
 static Statement advance_statement = {
 	.sql =
-		"UPDATE order_service.watermark w SET value = n.value, candidate = n.candidate,"
+		"WITH received AS MATERIALIZED (SELECT order_id, created_at FROM order_service.orders"
+		" WHERE order_id >= (SELECT value FROM order_service.watermark WHERE name = 'orders')"
+		" AND status = 0),"
+		" advanced AS (UPDATE order_service.watermark w SET value = n.value,"
+		" candidate = n.candidate,"
 		" candidate_xid = pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())"
-		" FROM (SELECT coalesce((SELECT min(o.order_id) FROM order_service.orders o"
-		" WHERE o.order_id >= l.value AND o.order_id <= l.candidate AND o.status = 0),"
-		" l.candidate + 1) AS value,"
+		" FROM (SELECT coalesce((SELECT min(r.order_id) FROM received r"
+		" WHERE r.order_id <= l.candidate), l.candidate + 1) AS value,"
 		" greatest(l.candidate, (SELECT max(o.order_id) FROM order_service.orders o)) AS candidate"
 		" FROM (SELECT * FROM order_service.watermark"
 		" WHERE name = 'orders' FOR UPDATE SKIP LOCKED) AS l"
 		" WHERE pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())"
 		" >= l.candidate_xid) AS n"
-		" WHERE w.name = 'orders' AND (w.value <> n.value OR w.candidate <> n.candidate)",
+		" WHERE w.name = 'orders' AND (w.value <> n.value OR w.candidate <> n.candidate))"
+		" SELECT 1 FROM received WHERE " IS_ABANDONED("$1") " LIMIT 1",
+	.parameter_count = 1,
+	.parameter_types = {FLOAT8OID},
+};
+
+static Statement abandoned_statement = {
+	.sql = "SELECT order_id FROM order_service.orders"
+		   " WHERE order_id >= (SELECT value FROM order_service.watermark WHERE name = 'orders')"
+		   " AND status = 0 AND " IS_ABANDONED(
+			   "$1") " ORDER BY order_id LIMIT $2 FOR UPDATE SKIP LOCKED",
+	.parameter_count = 2,
+	.parameter_types = {FLOAT8OID, INT4OID},
 };
 
 static bool
@@ -183,10 +195,15 @@ void
 settlement_expire(int limit)
 {
 	Datum values[2] = {Float8GetDatum(settings_received_timeout_ms / 1000.0), Int32GetDatum(limit)};
-	int count = (int) statement_run(&stale_statement, values);
-	SettlementItem *items = palloc0(sizeof(SettlementItem) * Max(count, 1));
-	Outcome *outcomes = palloc0(sizeof(Outcome) * Max(count, 1));
+	SettlementItem *items;
+	Outcome *outcomes;
+	int count;
 
+	if (statement_run(&advance_statement, values) == 0)
+		return;
+	count = (int) statement_run(&abandoned_statement, values);
+	items = palloc0(sizeof(SettlementItem) * Max(count, 1));
+	outcomes = palloc0(sizeof(Outcome) * Max(count, 1));
 	for (int i = 0; i < count; i++)
 	{
 		items[i].order_id = statement_int64(i, 1);
@@ -194,5 +211,4 @@ settlement_expire(int limit)
 		items[i].hold = HOLD_UNKNOWN;
 	}
 	settlement_run(items, count, outcomes);
-	(void) statement_run(&advance_statement, NULL);
 }

@@ -17,41 +17,14 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "admission.h"
 #include "bounds.h"
-#include "hot_table.h"
 #include "idempotency.h"
 #include "ids.h"
+#include "instruments.h"
 #include "transition.h"
-
-typedef struct InstrumentRow
-{
-	char *symbol;
-	Instrument instrument;
-} InstrumentRow;
-
-/* The columns of the table that count here; in this order below. */
-enum
-{
-	SYMBOL,
-	CURRENCY,
-	TICK,
-	LOT,
-	PRICE_FLOOR,
-	PRICE_CEILING,
-	HALTED,
-	COLUMN_COUNT
-};
-
-static HotColumns instrument_columns = {
-	.table = "instrument",
-	.key = HOT_KEY_TEXT,
-	.count = COLUMN_COUNT,
-	.names = {"symbol", "currency", "tick", "lot", "price_floor", "price_ceiling", "halted"},
-};
 
 /* The work on one item. */
 typedef struct Candidate
@@ -65,35 +38,6 @@ typedef struct Candidate
 	Order order;                /* the order of a claimed key */
 	struct Candidate *original; /* the first item of the batch with the same key */
 } Candidate;
-
-static Datum
-cell(HotTable *table, int column)
-{
-	bool is_null;
-
-	return hot_table_get(table, column, &is_null);
-}
-
-/* The instrument of a request; NULL when there is none. */
-static InstrumentRow *
-find_instrument(HotTable *table, const OrderRequest *request)
-{
-	text *symbol = cstring_to_text_with_len(request->symbol, (int) request->symbol_length);
-	InstrumentRow *row;
-
-	if (!hot_table_find(table, PointerGetDatum(symbol)))
-		return NULL;
-	row = palloc(sizeof(InstrumentRow));
-	row->symbol = text_to_cstring(symbol);
-	strlcpy(row->instrument.currency, TextDatumGetCString(cell(table, CURRENCY)),
-			sizeof(row->instrument.currency));
-	row->instrument.tick = DatumGetInt64(cell(table, TICK));
-	row->instrument.lot = DatumGetInt64(cell(table, LOT));
-	row->instrument.price_floor = DatumGetInt64(cell(table, PRICE_FLOOR));
-	row->instrument.price_ceiling = DatumGetInt64(cell(table, PRICE_CEILING));
-	row->instrument.halted = DatumGetBool(cell(table, HALTED));
-	return row;
-}
 
 static int
 compare_symbols(const OrderRequest *left, const OrderRequest *right)
@@ -160,7 +104,7 @@ check_requests(const AdmissionItem *items, int count, Outcome *outcomes, Candida
 static void
 check_instruments(Candidate **candidates, int count)
 {
-	HotTable *table = hot_table_open(&instrument_columns, AccessShareLock);
+	HotTable *table = instruments_open();
 
 	qsort(candidates, count, sizeof(Candidate *), compare_candidates);
 	for (int i = 0; i < count; i++)
@@ -171,7 +115,8 @@ check_instruments(Candidate **candidates, int count)
 		if (previous != NULL && compare_symbols(previous->request, candidate->request) == 0)
 			candidate->instrument = previous->instrument;
 		else
-			candidate->instrument = find_instrument(table, candidate->request);
+			candidate->instrument = instruments_find(table, candidate->request->symbol,
+													 candidate->request->symbol_length);
 		candidate->fault =
 			candidate->instrument == NULL
 				? REASON_UNKNOWN_SYMBOL

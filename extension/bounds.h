@@ -15,6 +15,12 @@
 /* A symbol: 1 to 32 characters of A-Z 0-9 . _ - ; the predecessor had 20. */
 #define SYMBOL_LENGTH_MAX 32
 
+/*
+ * Places of instruments that a backend remembers, 6 bytes each: a market has some thousand symbols,
+ * and two that share a place cost each other a look into the index.
+ */
+#define INSTRUMENT_PLACES 4096
+
 /* An ISO 4217 code. */
 #define CURRENCY_LENGTH 3
 

@@ -4,14 +4,12 @@
  *
  * DESIGN	To set a statement up and to carry rows through it (arrays, function scans, tuplestores,
  *			expressions) costs several times what the table and its indexes need. So rows go
- *			straight to the table, as COPY and the logical replication worker have them do: many in
- *			one call and, page by page, in one WAL record. Everything a user may add to a table
- *			works as for a statement: constraints, indexes, triggers (then row by row), foreign
- *			keys, publications.
+ *			straight to the table, as COPY has them do: many in one call and, page by page, in one
+ *			WAL record. What a user may add to a table works as for a statement: constraints,
+ *			indexes, triggers (then row by row), foreign keys, publications.
  *
  *			Rows are found by the primary key, with a snapshot like that of a statement. Those of a
- *			batch mostly lie side by side, so a search goes on from the row before where the next
- *			key is near, and descends the index again only where it is not.
+ *			batch mostly lie side by side, so a search goes on from the row before if it is near.
  *
  * LOCKING	A search waits for nobody; a lock waits for the row, and then has its latest version.
  *			Under REPEATABLE READ and above, a row that somebody changed since is an error instead.
@@ -31,6 +29,7 @@
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -42,7 +41,6 @@
 
 /* Rows that are inserted together: enough to fill pages, few enough to keep their slots cheap. */
 #define ROWS_TOGETHER 64
-
 /*
  * Keys that a scan in ascending order covers, so that it never passes over more of what is gone;
  * and the distance from which on it is cheaper to look anew than to go there row by row.
@@ -70,6 +68,8 @@ struct HotTable
 	bool is_ascending;
 	int64 reached;
 	int64 window_end;
+
+	BlockNumber block_count; /* when first asked; the lock keeps it from shrinking. 0: not yet */
 
 	/* The row that is read and its new version; NULL: none was found yet. */
 	TupleTableSlot *found;
@@ -177,12 +177,11 @@ hot_table_set(HotTable *table, int column, Datum value)
 	table->current->tts_isnull[index] = false;
 }
 
-static _Noreturn void
+static void
 raise_serialization_failure(void)
 {
 	ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 					errmsg("could not serialize access due to concurrent update")));
-	pg_unreachable();
 }
 
 /* What the functions of the executor want to know for writing; and what comes before the rows. */
@@ -205,8 +204,7 @@ begin_command(HotTable *table, CmdType command, bool is_speculative)
 	ExecOpenIndices(table->target, is_speculative);
 	if (is_speculative)
 		table->arbiters = list_make1_oid(compat_primary_key(table->relation));
-	/* Where triggers look for it. */
-	table->executor->es_opened_result_relations = list_make1(table->target);
+	table->executor->es_opened_result_relations = list_make1(table->target); /* for triggers */
 	if (table->target->ri_TrigDesc == NULL)
 		return;
 	AfterTriggerBeginQuery();
@@ -497,7 +495,10 @@ hot_table_find_at(HotTable *table, ItemPointerData place)
 {
 	prepare_slots(table);
 	table->is_ascending = false;
-	return table_tuple_fetch_row_version(table->relation, &place, GetActiveSnapshot(),
+	if (table->block_count == 0)
+		table->block_count = RelationGetNumberOfBlocks(table->relation);
+	return ItemPointerGetBlockNumber(&place) < table->block_count &&
+		   table_tuple_fetch_row_version(table->relation, &place, GetActiveSnapshot(),
 										 table->found);
 }
 

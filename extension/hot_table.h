@@ -80,12 +80,13 @@ extern bool hot_table_find_ascending(HotTable *table, Datum key);
  */
 extern bool hot_table_lock(HotTable *table);
 
-/* Where the row found last is: for hot_table_find_at(), later in the same transaction. */
+/* Where the row found last is, for hot_table_find_at(). */
 extern ItemPointerData hot_table_place(HotTable *table);
 
 /*
- * Finds a row where it was when it was locked; false if this transaction has changed it since.
- * Cheaper than to look for its key.
+ * Finds the row that is at a place, of whatever key; false if there is none to be seen. Cheaper
+ * than to look for a key. A row that this transaction has locked is where it was until it is
+ * changed; any other may have gone, and the place be another one's.
  */
 extern bool hot_table_find_at(HotTable *table, ItemPointerData place);
 

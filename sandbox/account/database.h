@@ -25,8 +25,8 @@ typedef struct DatabaseDesign
 
 /*
  * Opens or creates a database, ":memory:" for one that ends with the process, and locks it for as
- * long as it is open. |is_durable|: a commit survives the machine, not only the process; otherwise its
- * crash may damage the file. NULL, and a line in the log, when it cannot.
+ * long as it is open. |is_durable|: a commit survives the machine, not only the process; otherwise
+ * the crash of the machine may damage the file. NULL, and a line in the log, when it cannot.
  */
 extern Database *database_open(const char *path, bool is_durable, int64_t bytes_max,
 							   const DatabaseDesign *design);

@@ -23,8 +23,10 @@ COPY_TABLES = ("orders", "idempotency_key", "outbox")
 class Driver:
     """One driver process."""
 
-    def __init__(self, dsn, size=0, seconds=0.0, call_count=0, copy_files=None, is_placing=False):
-        options = json.dumps([dsn, size, seconds, call_count, copy_files, is_placing])
+    def __init__(
+        self, dsn, size=0, seconds=0.0, call_count=0, copy_files=None, is_placing=False, has_rising_keys=False
+    ):
+        options = json.dumps([dsn, size, seconds, call_count, copy_files, is_placing, has_rising_keys])
         command = tied([sys.executable, str(PROGRAM), options])
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -74,11 +76,15 @@ def _result(reports, before, after):
     }
 
 
-def run(servers, size, connections, seconds, is_placing=False):
-    """One run of array calls; with `is_placing`, of place_orders(), else of receive_orders() and settle_orders()."""
+def run(servers, size, connections, seconds, is_placing=False, has_rising_keys=False):
+    """One run of array calls; with `is_placing`, of place_orders(), else of receive_orders() and settle_orders().
+
+    Keys are random, or rise with the time, as those of our clients do.
+    """
     servers.reset()
     count = int(max(min(ORDERS_PER_SECOND_MAX / size, CALLS_PER_SECOND_MAX) * seconds, 1))
-    entry = {"size": size, "seconds": seconds, "call_count": count, "is_placing": is_placing}
+    entry = {"size": size, "seconds": seconds, "call_count": count}
+    entry.update(is_placing=is_placing, has_rising_keys=has_rising_keys)
     result = _result(*run_drivers(servers, [entry] * connections))
     servers.check_counts("order_service", result["orders"])
     return result

@@ -35,7 +35,16 @@ def array(element_type, values):
     return head + b"".join(struct.pack("!i", len(value)) + value for value in values)
 
 
-def make_calls(count, size, draw):
+def uuid_digits(count, is_rising):
+    """Those of so many UUIDs: random ones, or, `is_rising`, of version 7, which begin with the time."""
+    digits = os.urandom(16 * count).hex()
+    if not is_rising:
+        return [digits[i : i + 32] for i in range(0, 32 * count, 32)]
+    now_ms = time.time_ns() // 1_000_000
+    return [f"{now_ms:012x}7{n:03x}{digits[32 * n + 16 : 32 * n + 32]}" for n in range(count)]
+
+
+def make_calls(count, size, draw, is_rising):
     """The arguments of `count` calls of place_orders() or receive_orders()."""
     symbols = [f"BENCH-{n}".encode() for n in range(1, SYMBOLS + 1)]
     accounts = [struct.pack("!q", n) for n in range(1, 100_001)]
@@ -47,10 +56,8 @@ def make_calls(count, size, draw):
         "day": array(INT2, [struct.pack("!h", 0)] * size),
     }
     for _ in range(count):
-        digits = os.urandom(16 * size).hex()
         keys = []
-        for i in range(0, 32 * size, 32):
-            key = digits[i : i + 32]
+        for key in uuid_digits(size, is_rising):
             keys.append(f"{key[:8]}-{key[8:12]}-{key[12:16]}-{key[16:20]}-{key[20:]}".encode())
         yield [
             array(INT8, draw.choices(accounts, k=size)),
@@ -134,7 +141,7 @@ def wait_for_go():
         sys.exit(1)
 
 
-def drive(dsn, size, seconds, call_count, copy_files, is_placing):
+def drive(dsn, size, seconds, call_count, copy_files, is_placing, has_rising_keys):
     with psycopg.connect(dsn, autocommit=True) as connection:
         if copy_files:
             contents = {}
@@ -143,7 +150,7 @@ def drive(dsn, size, seconds, call_count, copy_files, is_placing):
                     contents[table] = file.read()
             work = (run_copy, connection, contents)
         else:
-            calls = list(make_calls(call_count, size, random.Random(os.getpid())))
+            calls = list(make_calls(call_count, size, random.Random(os.getpid()), has_rising_keys))
             gc.freeze()
             call = (placer if is_placing else receiver)(connection.pgconn, size)
             work = (run_calls, call, calls, size, seconds)

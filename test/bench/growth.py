@@ -112,5 +112,6 @@ def runs(seconds):
     return {
         f"ours {CONNECTIONS}": (single.run, ["order_service", CONNECTIONS, seconds]),
         f"call {BATCH_SIZE} x1": (batches.run, [BATCH_SIZE, 1, seconds]),
+        f"call {BATCH_SIZE} x1, rising keys": (batches.run, [BATCH_SIZE, 1, seconds, False, True]),
         "whole 64x8": (whole_path.run_closed, [8, seconds]),
     }

@@ -2,10 +2,9 @@
  * admission.c
  *		Recording new orders.
  *
- * DESIGN	A batch goes through the stages together, each with one statement for all items that
- *			reach it: check what needs no database; read the instruments and check against them;
- *			claim the keys; read what the keys not claimed stand for; insert the orders of the
- *			claimed ones.
+ * DESIGN	A batch goes through the stages together: check what needs no database; read the
+ *			instruments and check against them; claim the keys; read what the keys not claimed stand
+ *			for; insert the orders of the claimed ones.
  *
  *			A key is asked for before an item is refused on account of its instrument: the order may
  *			have been placed when the symbol still traded, and its repetition must get the recorded

@@ -57,3 +57,12 @@ ids_timeline(int64 id)
 {
 	return id >> ID_SEQUENCE_BITS;
 }
+
+int
+ids_compare(const void *left, const void *right)
+{
+	int64 a = *(const int64 *) left;
+	int64 b = *(const int64 *) right;
+
+	return a < b ? -1 : a > b;
+}

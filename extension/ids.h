@@ -29,4 +29,7 @@ extern int64 ids_compose(int64 value);
 /* The timeline that an id was taken on, from 0. Between the ids of two there are none. */
 extern int64 ids_timeline(int64 id);
 
+/* For qsort() over int64. */
+extern int ids_compare(const void *left, const void *right);
+
 #endif /* IDS_H */

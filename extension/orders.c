@@ -15,6 +15,7 @@
 
 #include "bounds.h"
 #include "hot_table.h"
+#include "ids.h"
 #include "orders.h"
 #include "statement.h"
 
@@ -195,15 +196,6 @@ read_row(HotTable *table, Order *order)
 	};
 }
 
-static int
-compare_ids(const void *left, const void *right)
-{
-	int64 a = *(const int64 *) left;
-	int64 b = *(const int64 *) right;
-
-	return a < b ? -1 : a > b;
-}
-
 /* Reads orders, and locks them if |is_locking|, in the order of their ids. */
 static OrderSet
 read_sorted(const int64 *order_ids, int count, bool is_locking)
@@ -216,7 +208,7 @@ read_sorted(const int64 *order_ids, int count, bool is_locking)
 		return set;
 	sorted = palloc(sizeof(int64) * count);
 	memcpy(sorted, order_ids, sizeof(int64) * count);
-	qsort(sorted, count, sizeof(int64), compare_ids);
+	qsort(sorted, count, sizeof(int64), ids_compare);
 	set.orders = palloc(sizeof(Order) * count);
 	table = hot_table_open(&order_columns, is_locking ? RowShareLock : AccessShareLock);
 	for (int i = 0; i < count; i++)

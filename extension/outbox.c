@@ -247,15 +247,6 @@ outbox_read(int64 from, int64 to, int limit, OutboxRow **rows)
 	return count;
 }
 
-static int
-compare_ids(const void *left, const void *right)
-{
-	int64 a = *(const int64 *) left;
-	int64 b = *(const int64 *) right;
-
-	return a < b ? -1 : a > b;
-}
-
 /* Marks one event if it is READY; false when that is for a statement, which looks again. */
 static bool
 mark(HotTable *table, int64 event_id, TimestampTz now)
@@ -281,7 +272,7 @@ outbox_mark_sent(int64 *event_ids, int count)
 
 	if (count == 0)
 		return;
-	qsort(event_ids, count, sizeof(int64), compare_ids);
+	qsort(event_ids, count, sizeof(int64), ids_compare);
 	table = hot_table_open(&outbox_columns, RowExclusiveLock);
 	for (int i = 0; i < count; i++)
 	{

@@ -29,10 +29,10 @@
 #include "statement.h"
 #include "transition.h"
 
-#define IS_ABANDONED(parameter) \
-	"created_at NOT BETWEEN pg_catalog.clock_timestamp()" \
-	" - pg_catalog.make_interval(secs => " parameter ") AND pg_catalog.clock_timestamp()" \
-	" + pg_catalog.make_interval(secs => " parameter ")"
+/* With the time limit as the first parameter. */
+#define IS_ABANDONED \
+	"created_at NOT BETWEEN pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => $1)" \
+	" AND pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => $1)"
 
 /*
  * Moves the watermark on, and tells whether an order is abandoned: one pass through what is not yet
@@ -54,7 +54,7 @@ static Statement advance_statement = {
 		" WHERE pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())"
 		" >= l.candidate_xid) AS n"
 		" WHERE w.name = 'orders' AND (w.value <> n.value OR w.candidate <> n.candidate))"
-		" SELECT 1 FROM received WHERE " IS_ABANDONED("$1") " LIMIT 1",
+		" SELECT 1 FROM received WHERE " IS_ABANDONED " LIMIT 1",
 	.parameter_count = 1,
 	.parameter_types = {FLOAT8OID},
 };
@@ -62,8 +62,7 @@ static Statement advance_statement = {
 static Statement abandoned_statement = {
 	.sql = "SELECT order_id FROM order_service.orders"
 		   " WHERE order_id >= (SELECT value FROM order_service.watermark WHERE name = 'orders')"
-		   " AND status = 0 AND " IS_ABANDONED(
-			   "$1") " ORDER BY order_id LIMIT $2 FOR UPDATE SKIP LOCKED",
+		   " AND status = 0 AND " IS_ABANDONED " ORDER BY order_id LIMIT $2 FOR UPDATE SKIP LOCKED",
 	.parameter_count = 2,
 	.parameter_types = {FLOAT8OID, INT4OID},
 };

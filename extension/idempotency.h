@@ -28,8 +28,8 @@ typedef struct KeyClaim
 } KeyClaim;
 
 /*
- * Order of claims: by bytes of the key, then by account, then by position. For qsort() over an array
- * of pointers to KeyClaim, or to structs that begin with one.
+ * Order of claims: by bytes of the key, then by account, then by position. For qsort() over an
+ * array of pointers to KeyClaim, or to structs that begin with one.
  */
 extern int idempotency_compare(const void *left, const void *right);
 

@@ -186,6 +186,13 @@
 /* What a server without room was asked to settle is asked again after this. */
 #define STORE_REST_MS 200
 
+/*
+ * Calls of orders that the writer has at a time as long as it answers each of them within this: it
+ * has no more processors for us, and what waits goes together. Others go beside slower ones.
+ */
+#define STORE_PROMPT_CALLS 2
+#define STORE_PROMPT_MS 20
+
 /* The Account call (SPEC 3). */
 #define ACCOUNT_ATTEMPT_MS_DEFAULT 50
 #define ACCOUNT_OVERALL_MS_DEFAULT 90

@@ -27,6 +27,9 @@ typedef enum BacklogLane
 #define LANE_BIT(lane) (1u << (lane))
 #define LANES_ALL (LANE_BIT(LANE_COUNT) - 1)
 
+/* What goes together in one call. */
+#define LANES_GATHERED (LANES_ALL & ~(LANE_BIT(LANE_SINGLE) | LANE_BIT(LANE_READ)))
+
 /* What a reader may serve. */
 #define LANES_READ (LANE_BIT(LANE_SESSION) | LANE_BIT(LANE_READ))
 

@@ -3,9 +3,12 @@
  *		The extension's functions, called over a pool of asynchronous connections.
  *
  * DESIGN	What is submitted waits in the backlog until the end of the turn, so that all of a turn
- *			go together; then every idle connection gets a call. While all are busy, more waits.
- *			(To hold back a connection until more have gathered was tried: batches grew, but no gain
- *			stood out from the noise, and a call that waits for a lock would hold up all behind it.)
+ *			go together; then idle connections get a call. While all are busy, more waits.
+ *
+ *			Of the calls that gather, the writer has STORE_PROMPT_CALLS at a time while it answers
+ *			quickly: more of them would be smaller, each with a commit of its own, and take the
+ *			processors from each other. A call that takes long, because it waits for a lock or the
+ *			disk does not follow, does not count, so it holds nobody up.
  *
  *			A reader that says no is not believed, because it may be behind: the writer is asked. An
  *			order that was just placed must not be unknown. Neither is a reader asked twice that did
@@ -46,6 +49,7 @@ struct Store
 	struct StoreItemList refused; /* to be told so at the end of the turn */
 	struct StoreItemList resting; /* settlements that the server had no room for */
 	LoopEvent rest_over;
+	LoopEvent prompt_over; /* a call under way begins to take long */
 	int pending_count;
 	PgArguments arguments; /* of the call that is being sent */
 	LoopTask task;
@@ -359,13 +363,63 @@ send_batch(Store *store, PgPool *pool, Batch *batch)
 	fault_point("sent", batch_statements[batch->kind].name);
 }
 
+/*
+ * The oldest of the writer's calls that may still be answered promptly, when there are as many of
+ * these as there may be; else NULL. Only calls that gather count.
+ */
+static const Batch *
+find_prompt(const Store *store)
+{
+	int64_t since_us = loop_now_us(store->loop) - STORE_PROMPT_MS * CLOCK_MS;
+	const Batch *oldest = NULL;
+	const Batch *batch;
+	int count = 0;
+
+	TAILQ_FOREACH(batch, &store->running, link)
+	{
+		if (batch->is_on_reader || !batch_is_gathered(batch->kind) || batch->sent_us <= since_us)
+			continue;
+		if (count++ == 0)
+			oldest = batch;
+	}
+	return count < STORE_PROMPT_CALLS ? NULL : oldest;
+}
+
+/* Those of the lanes that the pool may have a call of now. */
+static unsigned
+open_lanes(Store *store, const PgPool *pool, unsigned lanes)
+{
+	const Batch *prompt = pool == store->writer ? find_prompt(store) : NULL;
+
+	if (prompt == NULL)
+		return lanes;
+	if (!loop_event_is_added(&store->prompt_over) && backlog_has(&store->backlog, lanes))
+		loop_event_add(&store->prompt_over,
+					   prompt->sent_us + STORE_PROMPT_MS * CLOCK_MS - loop_now_us(store->loop));
+	return lanes & ~LANES_GATHERED;
+}
+
+static void
+prompt_over(void *context, short what)
+{
+	Store *store = context;
+
+	(void) what;
+	loop_defer(&store->task);
+}
+
 /* Gives the pool's idle connections what waits in the lanes. */
 static void
 serve(Store *store, PgPool *pool, unsigned lanes)
 {
-	while (pg_pool_idle_count(pool) > 0 && backlog_has(&store->backlog, lanes))
-		send_batch(store, pool, backlog_take(&store->backlog, lanes, store->config->batch_max));
-	if (backlog_has(&store->backlog, lanes))
+	unsigned open = open_lanes(store, pool, lanes);
+
+	while (pg_pool_idle_count(pool) > 0 && backlog_has(&store->backlog, open))
+	{
+		send_batch(store, pool, backlog_take(&store->backlog, open, store->config->batch_max));
+		open = open_lanes(store, pool, lanes);
+	}
+	if (backlog_has(&store->backlog, open))
 		pg_pool_grow(pool);
 }
 
@@ -439,6 +493,7 @@ store_new(Loop *loop, Dns *dns, const Config *config)
 	loop_task_init(&store->task, loop, run, store);
 	loop_event_init(&store->timer, loop, -1, 0, expire_in_time, store);
 	loop_event_init(&store->rest_over, loop, -1, 0, end_rest, store);
+	loop_event_init(&store->prompt_over, loop, -1, 0, prompt_over, store);
 	store->due_us = INT64_MAX;
 	store_metrics_init();
 
@@ -470,6 +525,7 @@ store_free(Store *store)
 	loop_task_cancel(&store->task);
 	loop_event_remove(&store->timer);
 	loop_event_remove(&store->rest_over);
+	loop_event_remove(&store->prompt_over);
 	free(store);
 }
 

@@ -74,6 +74,70 @@ what_gathers_while_busy_goes_up_to_the_limit(void **state)
 	assert_int_equal(store_pending_count(store), 0);
 }
 
+/* As many calls of one settlement each as go at once. */
+static void
+fill_writer(void)
+{
+	writer.open_count = STORE_PROMPT_CALLS + 2;
+	for (int i = 0; i < STORE_PROMPT_CALLS; i++)
+	{
+		submit(i, STORE_SETTLE, 5 * CLOCK_SECOND);
+		loop_turn(loop);
+	}
+	assert_int_equal(writer.call_count, STORE_PROMPT_CALLS);
+}
+
+static void
+more_than_a_few_calls_wait_for_an_answer(void **state)
+{
+	(void) state;
+	fill_writer();
+	submit(STORE_PROMPT_CALLS, STORE_SETTLE, 5 * CLOCK_SECOND);
+	loop_turn(loop);
+	submit(STORE_PROMPT_CALLS + 1, STORE_SETTLE, 5 * CLOCK_SECOND);
+	loop_turn(loop);
+	assert_int_equal(writer.call_count, STORE_PROMPT_CALLS);
+	assert_int_equal(writer.grow_count, 0);
+	reply(REASON_NONE);
+	assert_int_equal(writer.call_count, STORE_PROMPT_CALLS);
+	assert_int_equal(writer.calls[STORE_PROMPT_CALLS - 1].item_count, 2);
+	while (writer.call_count > 0)
+		reply(REASON_NONE);
+}
+
+static void
+what_goes_alone_does_not_wait_for_others(void **state)
+{
+	(void) state;
+	fill_writer();
+	submit(STORE_PROMPT_CALLS, STORE_CLAIM, 5 * CLOCK_SECOND);
+	loop_turn(loop);
+	assert_int_equal(writer.call_count, STORE_PROMPT_CALLS + 1);
+	while (writer.call_count > 0)
+		fail_call(&writer, PG_FAILED, "XX000");
+}
+
+static void
+calls_go_beside_those_that_take_long(void **state)
+{
+	int64_t give_up_us = clock_now_us() + 10 * CLOCK_SECOND;
+	int64_t begin_us = clock_now_us();
+
+	(void) state;
+	fill_writer();
+	submit(STORE_PROMPT_CALLS, STORE_SETTLE, 5 * CLOCK_SECOND);
+	while (writer.call_count == STORE_PROMPT_CALLS)
+	{
+		assert_true(clock_now_us() < give_up_us);
+		loop_turn(loop);
+	}
+	assert_true(clock_now_us() - begin_us >= STORE_PROMPT_MS * CLOCK_MS);
+	while (writer.call_count > 0)
+		reply(REASON_NONE);
+	for (int i = 0; i <= STORE_PROMPT_CALLS; i++)
+		assert_answered(i, REASON_NONE);
+}
+
 static void
 a_lost_call_goes_again(void **state)
 {
@@ -296,6 +360,9 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(items_of_a_turn_go_as_one_call),
 		TEST(what_gathers_while_busy_goes_up_to_the_limit),
+		TEST(more_than_a_few_calls_wait_for_an_answer),
+		TEST(what_goes_alone_does_not_wait_for_others),
+		TEST(calls_go_beside_those_that_take_long),
 		TEST(a_lost_call_goes_again),
 		TEST(receiving_again_finds_its_own_order_and_nobody_elses),
 		TEST(a_call_that_never_ran_leaves_no_doubt),

@@ -11,6 +11,7 @@ FAILURE
 """
 
 import atexit
+import collections
 import fcntl
 import json
 import os
@@ -33,6 +34,8 @@ RUN = ROOT / ".run"
 
 POLL_SECONDS = 0.02
 START_SECONDS_MAX = 90
+# Of the ports, so that test programs that run at once do not take each other's.
+PORT_LANES = 4
 STOP_SECONDS_MAX = 60
 
 
@@ -223,24 +226,36 @@ def _ephemeral_first():
         return int(file.read().split()[0])
 
 
+# What free_port() has handed out last: a server that is down for a while wants its port again.
+_ports_given = collections.deque(maxlen=500)
+
+
 def free_port():
-    """A TCP port of 127.0.0.1 that nobody uses now.
+    """A TCP port of 127.0.0.1 that nobody uses now, and that this program was not given lately.
 
     Taken from below the range the kernel gives to outgoing connections: a server that is restarted on its port must
     not find some client sitting there. (A client that keeps calling a dead port inside that range can even connect
-    to itself.) Falls back to the kernel's choice where there is no room below.
+    to itself.) Falls back to the kernel's choice where there is no room below. Test programs that run side by side
+    have ports of their own.
     """
     # The system's generator, because tests that seed the usual one would all draw the same ports.
     draw = random.SystemRandom()
-    first, last = 20000, _ephemeral_first() - 1
-    candidates = [draw.randint(first, last) for _ in range(200)] if last - first >= 1000 else []
+    lane = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % PORT_LANES
+    first, last = 20000, _ephemeral_first() - PORT_LANES
+    candidates = []
+    if last - first >= 1000:
+        candidates = [draw.randint(first, last) // PORT_LANES * PORT_LANES + lane for _ in range(200)]
     for port in candidates + [0]:
+        if port in _ports_given:
+            continue
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return probe.getsockname()[1]
+            port = probe.getsockname()[1]
+            _ports_given.append(port)
+            return port
     raise SandboxError("no free TCP port on 127.0.0.1")
 
 

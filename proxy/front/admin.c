@@ -325,6 +325,8 @@ admin_free(Admin *admin)
 	current = NULL;
 	loop_event_remove(&admin->pause);
 	evhttp_free(admin->server);
+	/* Connections that were open leave events behind, which go with the next turn. */
+	(void) event_base_loop(loop_base(admin->loop), EVLOOP_NONBLOCK);
 	free(admin);
 }
 

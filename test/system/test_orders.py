@@ -165,7 +165,7 @@ def test_a_session_ends_with_its_time(whole, account):
         return False
 
     assert not is_over()
-    wait_until(is_over, 10, "end of the session")
+    wait_until(is_over, 60, "end of the session")
 
 
 # --- placing --------------------------------------------------------------------------------------------------------

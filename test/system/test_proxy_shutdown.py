@@ -3,8 +3,10 @@
 Shows 6 of the issue.
 """
 
+import http.client
 import os
 import signal
+import socket
 import threading
 import time
 import uuid
@@ -221,6 +223,18 @@ def test_an_end_that_takes_longer_than_the_grace_comes_all_the_same(make_whole):
     assert seconds >= 0.9
     # It says that something is left.
     assert process.wait() == 1
+
+
+def test_open_connections_of_the_admin_interface_do_not_spoil_the_end(whole):
+    """One that says nothing, one in the middle of a request, and one that is kept alive after its answer."""
+    host, port = whole.proxy.host, whole.proxy.admin_port
+    with socket.create_connection((host, port)), socket.create_connection((host, port)) as half:
+        half.sendall(b"GET /healthz HT")
+        kept = http.client.HTTPConnection(host, port, timeout=END_SECONDS_MAX)
+        kept.request("GET", "/metrics")
+        assert kept.getresponse().read()
+        assert whole.proxy.stop() == 0
+        kept.close()
 
 
 def test_the_next_proxy_on_the_port_takes_over(whole):

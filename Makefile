@@ -83,7 +83,7 @@ down: ## Stop what `make up` started and discard its data
 status: ## Say what runs
 	@$(STACK) status
 
-bench: deps private ## Measure (BENCH_ARGS=)
+bench: deps private programs ## Measure (BENCH_ARGS=)
 	@$(PYTHON) test/bench/bench.py $(BENCH_ARGS)
 
 bench-outbox: deps private ## Measure the way to Kafka beside a plain relay (BENCH_ARGS='--events 20000 --seconds 2 --rounds 1')

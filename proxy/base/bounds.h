@@ -187,8 +187,8 @@
 #define STORE_REST_MS 200
 
 /*
- * Calls of orders that the writer has at a time as long as it answers each of them within this: more
- * would be smaller ones, and what waits goes together. Others go beside slower ones.
+ * Calls of orders that the writer has at a time as long as it answers each of them within this:
+ * more would be smaller ones, and what waits goes together. Others go beside slower ones.
  */
 #define STORE_PROMPT_CALLS 2
 #define STORE_PROMPT_MS 20

@@ -76,12 +76,13 @@
 #define FLUSH_INTERVAL_MS_MAX 10000
 
 /*
- * While records are in flight, hints gather in the ring, so that the next records go together:
- * until all are acknowledged, but no longer than a few times what an acknowledgement takes at its
- * quickest, because one broker may be slow, and the events of others should not wait for it. The
- * limits of that time; at 50,000 orders/s the longer one is 12,500 of the 28,000 hints that the
- * ring has room for by default.
+ * How long hints gather in the ring (gathering.h), so that the next records go together. At 50,000
+ * orders/s the longest time is 12,500 of the 28,000 hints that the ring has room for by default.
+ * The part of a processor is where a request begins to carry many records before the processors are
+ * all taken; test/bench/README.md has what others give.
  */
+#define GATHER_WORK 25
+#define GATHER_WORK_MS_MAX 20
 #define GATHER_ROUND_TRIPS 4
 #define GATHER_MS_MIN 10
 #define GATHER_MS_MAX 250

@@ -319,13 +319,13 @@ note_round_trip(Delivery *delivery, int64 microseconds)
 }
 
 static void
-acknowledge(Delivery *delivery, Entry *entry)
+acknowledge(Delivery *delivery, Entry *entry, TimestampTz now)
 {
 	Entry *successor = entry->successor;
 
 	delivery->backoff_ms = 0;
 	entry->state = ENTRY_ACKNOWLEDGED;
-	entry->acknowledged_at = GetCurrentTimestamp();
+	entry->acknowledged_at = now;
 	note_round_trip(delivery, entry->acknowledged_at - entry->produced_at);
 	delivery->topic_grace_until =
 		TimestampTzPlusMilliseconds(entry->acknowledged_at, TOPIC_GRACE_MS);
@@ -348,17 +348,19 @@ acknowledge(Delivery *delivery, Entry *entry)
 void
 delivery_poll(Delivery *delivery)
 {
+	TimestampTz now;
+
 	kafka_poll(delivery->kafka);
+	now = GetCurrentTimestamp();
 	if (kafka_is_down(delivery->kafka))
-		delivery->topic_grace_until =
-			TimestampTzPlusMilliseconds(GetCurrentTimestamp(), TOPIC_GRACE_MS);
+		delivery->topic_grace_until = TimestampTzPlusMilliseconds(now, TOPIC_GRACE_MS);
 	while (!dlist_is_empty(&delivery->reports))
 	{
 		Entry *entry = dlist_container(Entry, ticket.node, dlist_pop_head_node(&delivery->reports));
 
 		delivery->in_flight_count--;
 		if (entry->ticket.verdict == VERDICT_DELIVERED)
-			acknowledge(delivery, entry);
+			acknowledge(delivery, entry, now);
 		else
 			not_delivered(delivery, entry, entry->ticket.verdict, entry->ticket.error);
 	}

@@ -65,7 +65,7 @@ static const char *const fixed_properties[][2] = {
 static const char *const default_properties[][2] = {
 	{"client.id", "order_service"},
 	/*
-	 * What belongs together comes together (GATHER_ROUND_TRIPS): only until all is handed over.
+	 * What belongs together comes together (gathering.h): only until all is handed over.
 	 * What is left behind a request that has gone waits for its answer, and 2.0.2 spins meanwhile.
 	 */
 	{"linger.ms", "0.5"},

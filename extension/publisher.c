@@ -17,6 +17,8 @@
  */
 #include "postgres.h"
 
+#include <time.h>
+
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -32,6 +34,7 @@
 #include "database.h"
 #include "dead_letters.h"
 #include "delivery.h"
+#include "gathering.h"
 #include "intake.h"
 #include "outbox.h"
 #include "parked.h"
@@ -65,8 +68,8 @@ typedef struct Publisher
 	uint64 progress; /* events acknowledged or refused so far, and when the last of them was */
 	TimestampTz progress_at;
 	bool is_away; /* Kafka, as last looked at */
-	TimestampTz gather_until;
-	bool is_gathering; /* the ring is left alone until then, or until nothing is in flight */
+	Gathering gathering;
+	bool is_gathering; /* the ring is left alone, as last looked at */
 } Publisher;
 
 static void
@@ -286,25 +289,34 @@ report(Publisher *publisher)
 																	  : PUBLISHER_STREAMING);
 }
 
-/* Until when hints gather that come from now on. */
-static TimestampTz
-gather_end(const Publisher *publisher, TimestampTz now)
+/* What this thread was on a processor for, in microseconds. */
+static int64
+cpu_time(void)
 {
-	int64 milliseconds = GATHER_ROUND_TRIPS * delivery_round_trip(publisher->delivery) / 1000;
+	struct timespec time;
 
-	return TimestampTzPlusMilliseconds(now, Min(Max(milliseconds, GATHER_MS_MIN), GATHER_MS_MAX));
+	(void) clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+	return (int64) time.tv_sec * USECS_PER_SEC + time.tv_nsec / 1000;
+}
+
+/* Until when the hints that are in the ring gather; |now| when they do not. */
+static TimestampTz
+gathering_time(const Publisher *publisher, TimestampTz now)
+{
+	return gathering_end(&publisher->gathering, now, delivery_in_flight(publisher->delivery) > 0);
 }
 
 /*
- * Reads the ring, unless publishing is off, or records are in flight: then its hints gather, so
- * that fewer requests carry more records each. An acknowledgement wakes us. The flag of the ring
- * stays set meanwhile, so that no commit does.
+ * Reads the ring, unless publishing is off, or its hints gather, so that fewer requests carry more
+ * records each. The flag of the ring stays set meanwhile, so that no commit wakes us; an
+ * acknowledgement does.
  */
 static bool
 read_ring(Publisher *publisher, TimestampTz now)
 {
-	publisher->is_gathering = settings_publishing && now < publisher->gather_until &&
-							  delivery_in_flight(publisher->delivery) > 0 &&
+	int64 cpu_before;
+
+	publisher->is_gathering = settings_publishing && gathering_time(publisher, now) > now &&
 							  !intake_is_within_record(publisher->intake);
 	if (publisher->is_gathering)
 		return false;
@@ -312,8 +324,12 @@ read_ring(Publisher *publisher, TimestampTz now)
 	(void) pg_atomic_exchange_u32(&publisher->channel->is_woken, 0);
 	if (!settings_publishing)
 		return false;
-	publisher->gather_until = gather_end(publisher, now);
-	return intake_read_ring(publisher->intake);
+	cpu_before = cpu_time();
+	if (!intake_read_ring(publisher->intake))
+		return false;
+	gathering_begin(&publisher->gathering, GetCurrentTimestamp(), cpu_time() - cpu_before,
+					delivery_round_trip(publisher->delivery));
+	return true;
 }
 
 /* A bounded piece of all work; false when there is nothing to do before the next wake-up. */
@@ -351,7 +367,7 @@ idle_time(const Publisher *publisher)
 		until = Min(until, dead_letters_next_due(publisher->dead_letters));
 	}
 	if (publisher->is_gathering && pg_atomic_read_u32(&publisher->channel->is_woken) != 0)
-		until = Min(until, publisher->gather_until);
+		until = Min(until, gathering_time(publisher, now));
 	if (delivery_acknowledged_count(publisher->delivery) > 0)
 		until =
 			Min(until, TimestampTzPlusMilliseconds(delivery_acknowledged_since(publisher->delivery),

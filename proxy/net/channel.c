@@ -45,9 +45,9 @@ struct ChannelCall
 	CallState state;
 	ChannelCallback callback;
 	void *context;
-	char *path;
-	char *correlation_id; /* NULL: none */
-	uint8_t *body;        /* with its prefix; the stream's, once there is one */
+	const char *path;           /* the caller's */
+	const char *correlation_id; /* the caller's; NULL: none */
+	uint8_t *body;              /* with its prefix; the stream's, once there is one */
 	size_t body_size;
 	int avoid;
 	int64_t begun_us;
@@ -99,8 +99,6 @@ free_call(ChannelCall *call)
 	TAILQ_REMOVE(&call->channel->lists[call->state], call, link);
 	call->channel->waiting_count -= call->state == CALL_WAITING;
 	response_free(&call->response);
-	free(call->path);
-	free(call->correlation_id);
 	free(call->body);
 	free(call);
 }
@@ -343,9 +341,8 @@ channel_call(Channel *channel, const ChannelRequest *request, ChannelCallback ca
 	call->channel = channel;
 	call->callback = callback;
 	call->context = context;
-	call->path = bytes_copy_text(request->path);
-	if (request->correlation_id != NULL)
-		call->correlation_id = bytes_copy_text(request->correlation_id);
+	call->path = request->path;
+	call->correlation_id = request->correlation_id;
 	call->body_size = GRPC_PREFIX_SIZE + request->size;
 	call->body = bytes_new(call->body_size);
 	grpc_write_prefix(call->body, request->size);

@@ -41,10 +41,10 @@ typedef void (*ChannelCallback)(void *context, const ChannelResult *result);
 
 typedef struct ChannelRequest
 {
-	const char *path; /* "/package.Service/Method" */
+	const char *path; /* "/package.Service/Method"; the caller's, until the call has ended */
 	const uint8_t *message;
 	size_t size;
-	const char *correlation_id; /* sent as x-correlation-id; NULL for none */
+	const char *correlation_id; /* sent as x-correlation-id; NULL for none; like |path| */
 	int64_t timeout_us;         /* > 0; GRPC_DEADLINE_EXCEEDED after it, the stream is cancelled */
 	int avoid;                  /* an endpoint not to use when another is ready; -1: any */
 } ChannelRequest;

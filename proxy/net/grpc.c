@@ -6,10 +6,10 @@
 
 #include <assert.h>
 #include <nghttp2/nghttp2.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/number.h"
 
 #define TIMEOUT_DIGITS_MAX 8
 #define TIMEOUT_VALUE_MAX 99999999
@@ -157,6 +157,8 @@ grpc_format_timeout(int64_t timeout_us, char text[GRPC_TIMEOUT_SIZE])
 {
 	int64_t value = 0;
 	size_t unit = 0;
+	char digits[NUMBER_DECIMAL_SIZE + 1];
+	char *end;
 
 	/* 292 years are enough. */
 	if (timeout_us > INT64_MAX / 1000)
@@ -166,8 +168,11 @@ grpc_format_timeout(int64_t timeout_us, char text[GRPC_TIMEOUT_SIZE])
 		while ((value = divide_up(timeout_us * 1000, timeout_units[unit].ns)) > TIMEOUT_VALUE_MAX)
 			unit++;
 	}
-	(void) snprintf(text, GRPC_TIMEOUT_SIZE, "%u%c", (unsigned) value % (TIMEOUT_VALUE_MAX + 1),
-					timeout_units[unit].letter);
+	end = number_decimal(value, digits);
+	assert(end - digits <= TIMEOUT_DIGITS_MAX);
+	end[0] = timeout_units[unit].letter;
+	end[1] = '\0';
+	memcpy(text, digits, (size_t) (end + 2 - digits));
 }
 
 int64_t

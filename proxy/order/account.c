@@ -33,9 +33,7 @@
 #include "order/account.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 
@@ -43,6 +41,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/fault_point.h"
+#include "base/number.h"
 #include "base/setting.h"
 #include "order/account_guard.h"
 #include "order/account_metrics.h"
@@ -50,7 +49,6 @@
 #include "resilience/quantile.h"
 
 /* Room for a correlation id in hexadecimal. */
-#define CORRELATION_ID_SIZE 20
 
 /* What the timer of a call ends. */
 typedef enum Rest
@@ -91,7 +89,7 @@ struct Call
 	Attempts attempts;
 	AccountMethod method;
 	Bytes message;
-	char correlation_id[CORRELATION_ID_SIZE];
+	char correlation_id[NUMBER_HEX_SIZE];
 	LoopEvent timer;
 	Rest rest;
 	Attempt attempt; /* the first, and its repetitions */
@@ -486,8 +484,7 @@ begin(Account *account, const AccountReservation *reservation, bool is_release,
 								   .waited_us = reservation->waited_us,
 								   .retry_delay_us = config->retry_delay_us,
 								   .retries_max = call->is_debt ? 0 : config->retries_max};
-	snprintf(call->correlation_id, sizeof(call->correlation_id), "%016" PRIx64,
-			 reservation->correlation_id);
+	number_hex(reservation->correlation_id, call->correlation_id);
 	call->attempt.call = call;
 	call->hedge.call = call;
 	loop_event_init(&call->timer, account->loop, -1, 0, on_timer, call);

@@ -4,14 +4,9 @@
  */
 #include "order/account_message.h"
 
-#include <assert.h>
-#include <inttypes.h>
-#include <stdio.h>
-
 #include "account.pb-c.h"
-
-/* Room for an int64 in decimal. */
-#define NUMBER_SIZE 24
+#include "base/number.h"
+#include <assert.h>
 
 const char *
 account_message_path(AccountMethod method)
@@ -39,9 +34,9 @@ pack(Bytes *message, const ProtobufCMessage *request)
 static void
 pack_reserve(Bytes *message, const AccountReservation *reservation)
 {
-	char order_id[NUMBER_SIZE];
+	char order_id[NUMBER_DECIMAL_SIZE];
 
-	snprintf(order_id, sizeof(order_id), "%" PRId64, reservation->order_id);
+	(void) number_decimal(reservation->order_id, order_id);
 	if (reservation->is_cash)
 	{
 		Account__Order__V1__ReserveCashRequest request =

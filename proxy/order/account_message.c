@@ -4,9 +4,10 @@
  */
 #include "order/account_message.h"
 
+#include <assert.h>
+
 #include "account.pb-c.h"
 #include "base/number.h"
-#include <assert.h>
 
 const char *
 account_message_path(AccountMethod method)

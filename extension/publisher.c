@@ -69,7 +69,6 @@ typedef struct Publisher
 	TimestampTz progress_at;
 	bool is_away; /* Kafka, as last looked at */
 	Gathering gathering;
-	bool is_gathering; /* the ring is left alone, as last looked at */
 } Publisher;
 
 static void
@@ -299,10 +298,15 @@ cpu_time(void)
 	return (int64) time.tv_sec * USECS_PER_SEC + time.tv_nsec / 1000;
 }
 
-/* Until when the hints that are in the ring gather; |now| when they do not. */
+/*
+ * Until when the hints that are in the ring gather; |now| when they do not. A record that was taken
+ * out is not put back.
+ */
 static TimestampTz
 gathering_time(const Publisher *publisher, TimestampTz now)
 {
+	if (!settings_publishing || intake_is_within_record(publisher->intake))
+		return now;
 	return gathering_end(&publisher->gathering, now, delivery_in_flight(publisher->delivery) > 0);
 }
 
@@ -316,9 +320,7 @@ read_ring(Publisher *publisher, TimestampTz now)
 {
 	int64 cpu_before;
 
-	publisher->is_gathering = settings_publishing && gathering_time(publisher, now) > now &&
-							  !intake_is_within_record(publisher->intake);
-	if (publisher->is_gathering)
+	if (gathering_time(publisher, now) > now)
 		return false;
 	/* Cleared before looking: who adds something later sets the latch again. */
 	(void) pg_atomic_exchange_u32(&publisher->channel->is_woken, 0);
@@ -366,7 +368,7 @@ idle_time(const Publisher *publisher)
 		until = Min(until, intake_next_due(publisher->intake));
 		until = Min(until, dead_letters_next_due(publisher->dead_letters));
 	}
-	if (publisher->is_gathering && pg_atomic_read_u32(&publisher->channel->is_woken) != 0)
+	if (pg_atomic_read_u32(&publisher->channel->is_woken) != 0)
 		until = Min(until, gathering_time(publisher, now));
 	if (delivery_acknowledged_count(publisher->delivery) > 0)
 		until =

@@ -48,8 +48,6 @@
 #include "resilience/attempts.h"
 #include "resilience/quantile.h"
 
-/* Room for a correlation id in hexadecimal. */
-
 /* What the timer of a call ends. */
 typedef enum Rest
 {

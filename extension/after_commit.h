@@ -12,6 +12,7 @@
 
 #include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
+#include "storage/itemptr.h"
 
 /* One record of the ring: this head, then |event_count| times a HintEvent with its payload. */
 typedef struct HintHead
@@ -30,7 +31,8 @@ typedef struct HintEvent
 	int64 order_id;
 	int32 order_version;
 	uint16 event_type;
-	uint16 payload_size; /* the payload follows, padded to a multiple of 8 bytes */
+	uint16 payload_size;   /* the payload follows, padded to a multiple of 8 bytes */
+	ItemPointerData place; /* of its row */
 } HintEvent;
 
 #define HINT_EVENT_SIZE(payload_size) (sizeof(HintEvent) + TYPEALIGN(8, (payload_size)))

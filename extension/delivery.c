@@ -64,6 +64,7 @@ typedef struct Entry
 	int16 event_type;
 	char *payload; /* while WAITING, our copy */
 	Size payload_size;
+	ItemPointerData place;   /* of its row */
 	struct Entry *successor; /* WAITING for this one */
 	dlist_node node;         /* in acknowledged */
 } Entry;
@@ -258,6 +259,7 @@ add_entry(Delivery *delivery, const DeliveryEvent *event)
 	Entry *entry = hash_search(delivery->entries, &event->event_id, HASH_ENTER, NULL);
 
 	memset((char *) entry + sizeof(entry->event_id), 0, sizeof(Entry) - sizeof(entry->event_id));
+	entry->place = event->place;
 	entry->order_id = event->order_id;
 	entry->previous_event_id = event->previous_event_id;
 	entry->order_version = event->order_version;
@@ -367,16 +369,19 @@ delivery_poll(Delivery *delivery)
 }
 
 int
-delivery_acknowledged(Delivery *delivery, int64 *event_ids, int max)
+delivery_acknowledged(const Delivery *delivery, SentMark *marks, int max)
 {
 	dlist_iter iterator;
 	int count = 0;
 
-	dlist_foreach(iterator, &delivery->acknowledged)
+	dlist_foreach(iterator, unconstify(dlist_head *, &delivery->acknowledged))
 	{
+		const Entry *entry;
+
 		if (count == max)
 			break;
-		event_ids[count++] = dlist_container(Entry, node, iterator.cur)->event_id;
+		entry = dlist_container(Entry, node, iterator.cur);
+		marks[count++] = (SentMark){.event_id = entry->event_id, .place = entry->place};
 	}
 	return count;
 }

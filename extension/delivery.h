@@ -16,6 +16,7 @@
 #include "gaps.h"
 #include "kafka.h"
 #include "parked.h"
+#include "sent_mark.h"
 #include "shared.h"
 
 typedef struct Delivery Delivery;
@@ -24,6 +25,7 @@ typedef struct Delivery Delivery;
 typedef struct DeliveryEvent
 {
 	int64 event_id;
+	ItemPointerData place;   /* of its row */
 	int64 previous_event_id; /* of the same order; 0 for the first */
 	int64 order_id;
 	int32 order_version;
@@ -67,10 +69,8 @@ extern DeliveryResult delivery_offer(Delivery *delivery, const DeliveryEvent *ev
 /* Serves the producer, then acts on its reports. Never waits. */
 extern void delivery_poll(Delivery *delivery);
 
-/*
- * Copies the ids of up to |max| acknowledged events that are not marked yet; returns their number.
- */
-extern int delivery_acknowledged(Delivery *delivery, int64 *event_ids, int max);
+/* Copies up to |max| acknowledged events that are not marked yet; returns their number. */
+extern int delivery_acknowledged(const Delivery *delivery, SentMark *marks, int max);
 
 /* How many there are, and since when the oldest of them waits (0 for none). */
 extern int delivery_acknowledged_count(const Delivery *delivery);

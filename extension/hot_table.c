@@ -58,6 +58,7 @@ struct HotTable
 	/* Rows to be inserted. */
 	TupleTableSlot *added[ROWS_TOGETHER]; /* NULL: not made yet */
 	int added_count;
+	ItemPointerData *places; /* where that of the next is written; NULL: nowhere */
 
 	/* The search by key; NULL: there was none yet. */
 	Relation index;
@@ -81,54 +82,6 @@ struct HotTable
 	List *arbiters; /* the primary key, where rows may be there already */
 };
 
-static bool
-is_column(TupleDesc description, int16 number, const char *name)
-{
-	Form_pg_attribute attribute;
-
-	if (number < 1 || number > description->natts)
-		return false;
-	attribute = TupleDescAttr(description, number - 1);
-	return !attribute->attisdropped && strcmp(NameStr(attribute->attname), name) == 0;
-}
-
-/* Where the columns are in the table, as it is now. */
-static void
-locate_columns(HotColumns *columns, Relation relation)
-{
-	TupleDesc description = RelationGetDescr(relation);
-
-	for (int i = 0; i < columns->count; i++)
-	{
-		if (is_column(description, columns->numbers[i], columns->names[i]))
-			continue;
-		columns->numbers[i] = 1;
-		while (!is_column(description, columns->numbers[i], columns->names[i]))
-		{
-			if (columns->numbers[i]++ > description->natts)
-				ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
-								errmsg("column \"%s\" of \"order_service.%s\" does not exist",
-									   columns->names[i], columns->table)));
-		}
-	}
-}
-
-/* A column that nobody sets would be NULL, whatever its default says. */
-static void
-check_no_further_column(const HotTable *table)
-{
-	TupleDesc description = RelationGetDescr(table->relation);
-	int count = 0;
-
-	for (int i = 0; i < description->natts; i++)
-		count += !TupleDescAttr(description, i)->attisdropped;
-	if (count != table->columns->count)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("\"order_service.%s\" has %d columns where %d are known",
-							   table->columns->table, count, table->columns->count),
-						errhint("Columns of this table cannot be added or dropped.")));
-}
-
 HotTable *
 hot_table_open(HotColumns *columns, LOCKMODE lock_mode)
 {
@@ -145,7 +98,7 @@ hot_table_open(HotColumns *columns, LOCKMODE lock_mode)
 	if (table->relation->rd_rel->relkind != RELKIND_RELATION)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
 						errmsg("\"order_service.%s\" is not an ordinary table", columns->table)));
-	locate_columns(columns, table->relation);
+	hot_columns_locate(columns, table->relation);
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	return table;
@@ -195,7 +148,7 @@ begin_command(HotTable *table, CmdType command, bool is_speculative)
 	PreventCommandIfParallelMode(command == CMD_INSERT ? "INSERT" : "UPDATE");
 	CheckCmdReplicaIdentity(table->relation, command);
 	if (command == CMD_INSERT)
-		check_no_further_column(table);
+		hot_columns_check_all(table->columns, table->relation);
 	table->command = command;
 	table->executor = CreateExecutorState();
 	table->executor->es_output_cid = GetCurrentCommandId(true);
@@ -254,6 +207,12 @@ insert_together(HotTable *table)
 }
 
 void
+hot_table_tell_places(HotTable *table, ItemPointerData *places)
+{
+	table->places = places;
+}
+
+void
 hot_table_insert(HotTable *table)
 {
 	if (table->added_count == 0)
@@ -269,6 +228,8 @@ hot_table_insert(HotTable *table)
 		for (int i = 0; i < table->added_count; i++)
 			ExecSimpleRelationInsert(table->target, table->executor, table->added[i]);
 	}
+	for (int i = 0; table->places != NULL && i < table->added_count; i++)
+		*table->places++ = table->added[i]->tts_tid;
 	table->added_count = 0;
 }
 

@@ -15,28 +15,9 @@
 #include "storage/itemptr.h"
 #include "storage/lockdefs.h"
 
-#define HOT_TABLE_COLUMNS_MAX 20
+#include "hot_columns.h"
+
 #define HOT_TABLE_CAREFUL_ROWS 1000
-
-typedef enum HotKey
-{
-	HOT_KEY_BIGINT,
-	HOT_KEY_TEXT,
-} HotKey;
-
-/*
- * A table of the extension: its columns, all of them if rows are to be inserted; the first is that
- * of its primary key, or the first of these. Define it static with table, count, names and key.
- */
-typedef struct HotColumns
-{
-	const char *table; /* in the schema of the extension */
-	HotKey key;        /* type of the first column */
-	int count;
-	const char *names[HOT_TABLE_COLUMNS_MAX];
-	int16 numbers[HOT_TABLE_COLUMNS_MAX]; /* where they were found last; 0: not yet */
-	int careful_count; /* of rows that hot_table_insert_missing() looks for before it writes */
-} HotColumns;
 
 typedef struct HotTable HotTable;
 
@@ -54,6 +35,9 @@ extern void hot_table_add(HotTable *table);
 
 /* Sets a cell of the row begun last. A value by reference must stay until it is written. */
 extern void hot_table_set(HotTable *table, int column, Datum value);
+
+/* Has the place of each row that is inserted written there, in the order they were added. */
+extern void hot_table_tell_places(HotTable *table, ItemPointerData *places);
 
 /* Inserts the rows that were added, as far as that was not done when there were many. */
 extern void hot_table_insert(HotTable *table);

@@ -22,6 +22,7 @@
 #include "compat.h"
 #include "intake.h"
 #include "outbox.h"
+#include "rules.h"
 #include "settings.h"
 #include "worker.h"
 
@@ -172,6 +173,7 @@ offer_hint(Intake *intake)
 	const HintHead *head = (const HintHead *) hints->buffer;
 	const HintEvent *hint = (const HintEvent *) (hints->buffer + hints->position);
 	DeliveryEvent event = {.event_id = hint->event_id,
+						   .place = hint->place,
 						   .previous_event_id = hint->previous_event_id,
 						   .order_id = hint->order_id,
 						   .order_version = hint->order_version,
@@ -267,6 +269,7 @@ static bool
 decide_row(Intake *intake, const OutboxRow *row, TimestampTz now)
 {
 	DeliveryEvent event = {.event_id = row->event_id,
+						   .place = row->place,
 						   .previous_event_id = row->previous_event_id,
 						   .order_id = row->order_id,
 						   .order_version = row->order_version,

@@ -117,21 +117,22 @@ COMMENT ON COLUMN order_service.idempotency_key.key IS '1 to 128 printable ASCII
 CREATE SEQUENCE order_service.event_id_seq MAXVALUE 17592186044415 CACHE 1;
 COMMENT ON SEQUENCE order_service.event_id_seq IS 'Low 44 bits of the next event id; CACHE must stay 1';
 
+-- What comes before retry_count lies in each row at the same offset: the publisher writes status and sent_at there.
 CREATE TABLE order_service.outbox (
     event_id bigint PRIMARY KEY,
     previous_event_id bigint NOT NULL,
     order_id bigint NOT NULL,
     account_id bigint NOT NULL,
     created_at timestamptz NOT NULL,
-    next_attempt_at timestamptz,
-    sent_at timestamptz,
+    sent_at timestamptz NOT NULL DEFAULT 'infinity',
     order_version integer NOT NULL,
     event_type smallint NOT NULL,
     status smallint NOT NULL DEFAULT 0,
     retry_count smallint NOT NULL DEFAULT 0,
+    next_attempt_at timestamptz,
     payload bytea NOT NULL,
     last_error text
-) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05);
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05);
 COMMENT ON TABLE order_service.outbox IS 'Events, written with the change they tell of; the publisher sends them';
 COMMENT ON COLUMN order_service.outbox.event_id IS '(timeline - 1) << 44 | event_id_seq; rises with order_version';
 COMMENT ON COLUMN order_service.outbox.previous_event_id IS
@@ -139,13 +140,13 @@ COMMENT ON COLUMN order_service.outbox.previous_event_id IS
 COMMENT ON COLUMN order_service.outbox.order_id IS 'The order; key of the Kafka record unless order_service.event_key says otherwise';
 COMMENT ON COLUMN order_service.outbox.account_id IS 'Owner of the order';
 COMMENT ON COLUMN order_service.outbox.created_at IS 'Start of the transaction that made the change';
-COMMENT ON COLUMN order_service.outbox.next_attempt_at IS 'Not to be tried before this; NULL: at once';
-COMMENT ON COLUMN order_service.outbox.sent_at IS 'When the broker''s acknowledgement was recorded';
+COMMENT ON COLUMN order_service.outbox.sent_at IS 'When the broker''s acknowledgement was recorded; infinity until then';
 COMMENT ON COLUMN order_service.outbox.order_version IS '1, 2, 3, ... without gaps within an order';
 COMMENT ON COLUMN order_service.outbox.event_type IS
     '1 ORDER_ACCEPTED, 2 ORDER_REJECTED, 3 ORDER_CANCEL_REQUESTED, 4 ORDER_SENT, 5 ORDER_PARTIALLY_FILLED, 6 ORDER_FILLED, 7 ORDER_CANCELED, 8 ORDER_CANCEL_REJECTED';
 COMMENT ON COLUMN order_service.outbox.status IS '0 READY, 1 SENT, 2 FAILED, 3 DLQ';
 COMMENT ON COLUMN order_service.outbox.retry_count IS 'Attempts that failed by the event''s own fault';
+COMMENT ON COLUMN order_service.outbox.next_attempt_at IS 'Not to be tried before this; NULL: at once';
 COMMENT ON COLUMN order_service.outbox.payload IS 'Protobuf order_service.v1.OrderEvent';
 COMMENT ON COLUMN order_service.outbox.last_error IS 'What the last failed attempt said';
 
@@ -286,7 +287,8 @@ COMMENT ON VIEW order_service.order_detail IS 'orders with names instead of code
 
 CREATE VIEW order_service.outbox_detail AS
 SELECT b.event_id, b.order_id, b.order_version, order_service.event_type_name(b.event_type) AS event_type,
-       order_service.outbox_status_name(b.status) AS status, b.retry_count, b.created_at, b.sent_at,
+       order_service.outbox_status_name(b.status) AS status, b.retry_count, b.created_at,
+       nullif(b.sent_at, 'infinity') AS sent_at,
        b.next_attempt_at, b.last_error
 FROM order_service.outbox b;
 COMMENT ON VIEW order_service.outbox_detail IS 'outbox with names instead of codes, without the payload';

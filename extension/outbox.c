@@ -2,12 +2,12 @@
  * outbox.c
  *		The table outbox.
  *
- * DESIGN	Only the primary key is indexed: marking an event SENT changes no indexed column and
- *			finds room on its page (fillfactor 50), so it is a HOT update. What is unfinished is
- *			found by id (gaps.h).
+ * DESIGN	Only the primary key is indexed: what is unfinished is found by id (gaps.h), and
+ *			marking an event SENT changes nothing but the row, in place (sent_mark.h).
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
@@ -17,6 +17,7 @@
 #include "commands/extension.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/xid8.h"
 
@@ -24,6 +25,7 @@
 #include "hot_table.h"
 #include "ids.h"
 #include "outbox.h"
+#include "rules.h"
 #include "statement.h"
 
 /* The columns of the table; in this order below. */
@@ -34,12 +36,12 @@ enum
 	ORDER_ID,
 	ACCOUNT_ID,
 	CREATED_AT,
-	NEXT_ATTEMPT_AT,
 	SENT_AT,
 	ORDER_VERSION,
 	EVENT_TYPE,
 	STATUS,
 	RETRY_COUNT,
+	NEXT_ATTEMPT_AT,
 	PAYLOAD,
 	LAST_ERROR,
 	COLUMN_COUNT
@@ -48,22 +50,22 @@ enum
 static HotColumns outbox_columns = {
 	.table = "outbox",
 	.count = COLUMN_COUNT,
-	.names = {"event_id", "previous_event_id", "order_id", "account_id", "created_at",
-			  "next_attempt_at", "sent_at", "order_version", "event_type", "status", "retry_count",
-			  "payload", "last_error"},
+	.names = {"event_id", "previous_event_id", "order_id", "account_id", "created_at", "sent_at",
+			  "order_version", "event_type", "status", "retry_count", "next_attempt_at", "payload",
+			  "last_error"},
 };
 
 static Statement read_statement = {
 	.sql = "SELECT event_id, status, previous_event_id, order_id, order_version, event_type,"
 		   " created_at, coalesce(next_attempt_at, '-infinity'), retry_count,"
-		   " CASE WHEN status = 0 THEN payload END"
+		   " CASE WHEN status = 0 THEN payload END, ctid"
 		   " FROM order_service.outbox WHERE event_id >= $1 AND event_id < $2"
 		   " ORDER BY event_id LIMIT $3",
 	.parameter_count = 3,
 	.parameter_types = {INT8OID, INT8OID, INT4OID},
 };
 
-/* For events that somebody else has changed since they were looked for. */
+/* For events that cannot be marked in place. */
 static Statement mark_statement = {
 	.sql = "UPDATE order_service.outbox SET status = 1, sent_at = pg_catalog.clock_timestamp()"
 		   " WHERE event_id = ANY ($1) AND status = 0",
@@ -152,7 +154,7 @@ outbox_next_id(void)
 }
 
 static void
-remember(const OutboxEvent *events, int count)
+remember(const OutboxEvent *events, const ItemPointerData *places, int count)
 {
 	Oid outbox = outbox_relation();
 
@@ -163,7 +165,8 @@ remember(const OutboxEvent *events, int count)
 						  .order_id = events[i].order_id,
 						  .order_version = events[i].order_version,
 						  .event_type = (uint16) events[i].event_type,
-						  .payload_size = (uint16) events[i].payload_size};
+						  .payload_size = (uint16) events[i].payload_size,
+						  .place = places[i]};
 
 		after_commit_add(outbox, &hint, events[i].payload);
 	}
@@ -173,11 +176,14 @@ void
 outbox_append(const OutboxEvent *events, int count)
 {
 	TimestampTz now = GetCurrentTransactionStartTimestamp();
+	ItemPointerData *places;
 	HotTable *table;
 
 	if (count == 0)
 		return;
+	places = palloc(sizeof(ItemPointerData) * count);
 	table = hot_table_open(&outbox_columns, RowExclusiveLock);
+	hot_table_tell_places(table, places);
 	for (int i = 0; i < count; i++)
 	{
 		const OutboxEvent *event = &events[i];
@@ -191,6 +197,7 @@ outbox_append(const OutboxEvent *events, int count)
 		hot_table_set(table, ORDER_ID, Int64GetDatum(event->order_id));
 		hot_table_set(table, ACCOUNT_ID, Int64GetDatum(event->account_id));
 		hot_table_set(table, CREATED_AT, TimestampTzGetDatum(now));
+		hot_table_set(table, SENT_AT, TimestampTzGetDatum(DT_NOEND));
 		hot_table_set(table, ORDER_VERSION, Int32GetDatum(event->order_version));
 		hot_table_set(table, EVENT_TYPE, Int16GetDatum(event->event_type));
 		hot_table_set(table, STATUS, Int16GetDatum(OUTBOX_READY));
@@ -202,7 +209,8 @@ outbox_append(const OutboxEvent *events, int count)
 	}
 	hot_table_insert(table);
 	hot_table_close(table);
-	remember(events, count);
+	remember(events, places, count);
+	pfree(places);
 }
 
 /* The bytes of a column, still in the result; NULL where it is NULL. */
@@ -220,6 +228,15 @@ read_bytes(uint64 row, int column, Size *size)
 	return VARDATA_ANY(bytes);
 }
 
+static ItemPointerData
+read_place(uint64 row, int column)
+{
+	bool is_null;
+	Datum value = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &is_null);
+
+	return *(ItemPointer) DatumGetPointer(value);
+}
+
 static void
 read_row(uint64 row, OutboxRow *result)
 {
@@ -233,6 +250,7 @@ read_row(uint64 row, OutboxRow *result)
 	result->next_attempt_at = statement_int64(row, 8);
 	result->attempts = statement_int16(row, 9);
 	result->payload = read_bytes(row, 10, &result->payload_size);
+	result->place = read_place(row, 11);
 }
 
 int
@@ -247,42 +265,24 @@ outbox_read(int64 from, int64 to, int limit, OutboxRow **rows)
 	return count;
 }
 
-/* Marks one event if it is READY; false when that is for a statement, which looks again. */
-static bool
-mark(HotTable *table, int64 event_id, TimestampTz now)
-{
-	bool is_null;
-
-	if (!hot_table_find_ascending(table, Int64GetDatum(event_id)) ||
-		DatumGetInt16(hot_table_get(table, STATUS, &is_null)) != OUTBOX_READY)
-		return true;
-	hot_table_change(table);
-	hot_table_set(table, STATUS, Int16GetDatum(OUTBOX_SENT));
-	hot_table_set(table, SENT_AT, TimestampTzGetDatum(now));
-	return hot_table_update(table);
-}
-
 void
-outbox_mark_sent(int64 *event_ids, int count)
+outbox_mark_sent(SentMark *marks, int count)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	int rest_count = 0;
-	HotTable *table;
+	Relation outbox;
+	int64 *event_ids;
 	Datum rest;
 
 	if (count == 0)
 		return;
-	qsort(event_ids, count, sizeof(int64), ids_compare);
-	table = hot_table_open(&outbox_columns, RowExclusiveLock);
-	for (int i = 0; i < count; i++)
-	{
-		if (!mark(table, event_ids[i], now))
-			event_ids[rest_count++] = event_ids[i];
-	}
-	hot_table_close(table);
-	if (rest_count == 0)
+	outbox = table_open(outbox_relation(), RowExclusiveLock);
+	count = sent_mark_write(outbox, marks, count, GetCurrentTimestamp());
+	table_close(outbox, NoLock);
+	if (count == 0)
 		return;
-	rest = statement_int64_array(event_ids, rest_count);
+	event_ids = palloc(sizeof(int64) * count);
+	for (int i = 0; i < count; i++)
+		event_ids[i] = marks[i].event_id;
+	rest = statement_int64_array(event_ids, count);
 	(void) statement_run(&mark_statement, &rest);
 }
 

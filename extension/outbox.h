@@ -12,13 +12,7 @@
 
 #include "datatype/timestamp.h"
 
-typedef enum OutboxStatus
-{
-	OUTBOX_READY = 0,
-	OUTBOX_SENT = 1,
-	OUTBOX_FAILED = 2,
-	OUTBOX_DLQ = 3,
-} OutboxStatus;
+#include "sent_mark.h"
 
 /* An event to be written. */
 typedef struct OutboxEvent
@@ -33,10 +27,11 @@ typedef struct OutboxEvent
 	Size payload_size;
 } OutboxEvent;
 
-/* An event as read. Of a row that is not READY only ids and status are set. */
+/* An event as read. Of a row that is not READY only ids, place and status are set. */
 typedef struct OutboxRow
 {
 	int64 event_id;
+	ItemPointerData place;
 	int16 status;
 	int64 previous_event_id;
 	int64 order_id;
@@ -88,8 +83,8 @@ extern void outbox_append(const OutboxEvent *events, int count);
  */
 extern int outbox_read(int64 from, int64 to, int limit, OutboxRow **rows);
 
-/* Marks those of the events that are READY as SENT. No id may be there twice; sorts them. */
-extern void outbox_mark_sent(int64 *event_ids, int count);
+/* Marks those of the events that are READY as SENT. Reorders |marks|. */
+extern void outbox_mark_sent(SentMark *marks, int count);
 
 /*
  * Counts a failed attempt at an event that was its own fault. The next is due after |retry_after_s|

@@ -180,7 +180,7 @@ record_failures(Publisher *publisher, TimestampTz now)
 static bool
 mark_sent(Publisher *publisher, TimestampTz now, bool is_due)
 {
-	int64 *event_ids;
+	SentMark *marks;
 	int count = delivery_acknowledged_count(publisher->delivery);
 
 	if (count == 0)
@@ -189,10 +189,10 @@ mark_sent(Publisher *publisher, TimestampTz now, bool is_due)
 		now < TimestampTzPlusMilliseconds(delivery_acknowledged_since(publisher->delivery),
 										  settings_flush_interval_ms))
 		return false;
-	event_ids = palloc(sizeof(int64) * settings_mark_batch);
-	count = delivery_acknowledged(publisher->delivery, event_ids, settings_mark_batch);
+	marks = palloc(sizeof(SentMark) * settings_mark_batch);
+	count = delivery_acknowledged(publisher->delivery, marks, settings_mark_batch);
 	worker_begin_on(publisher->outbox);
-	outbox_mark_sent(event_ids, count);
+	outbox_mark_sent(marks, count);
 	worker_commit();
 	delivery_marked(publisher->delivery, count);
 	pg_atomic_fetch_add_u64(&publisher->channel->counters.sent, count);

@@ -14,12 +14,12 @@
  *			an id) is visited again from the lowest of them, several times within the retention.
  *
  *			DELETE and autovacuum, not partitions: dropping a partition gives space back at once,
- *			but an insert of a batch takes 5 to 20 % longer and marking 1.4 to 2.8 times as long
- *			(4 and 16 partitions), the lock would stop all placing behind one long reader, and
- *			pg_dump does not take partitions that a worker made for a part of the extension. A
- *			DELETE costs 1.3 us of the publisher per event. Since rows go in the order in which they
- *			came, whole heap and index pages become free; autovacuum (the settings are with the
- *			table) gives them to new rows, or back to the system when they are the last.
+ *			but an insert of a batch takes 5 to 20 % longer and a mark by UPDATE took 1.4 to 2.8
+ *			times as long (4 and 16 partitions), the lock would stop all placing behind one long
+ *			reader, and pg_dump does not take partitions that a worker made for a part of the
+ *			extension. A DELETE costs 1.3 us of the publisher per event. Since rows go in the order
+ *			in which they came, whole heap and index pages become free; autovacuum (the settings are
+ *			with the table) gives them to new rows, or back to the system when they are the last.
  *
  * LIMITS	At most a fifth of the publisher's time, so a backlog of old rows cannot hold events up.
  *			The file of the index does not shrink, 27 bytes per event that a snapshot kept: its

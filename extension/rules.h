@@ -1,7 +1,7 @@
 /*
  * rules.h
- *		What an order may be and become: codes, reasons, the transition table, the checks of a
- *		request.
+ *		What an order and its events may be and become: codes, reasons, the transition table, the
+ *		checks of a request.
  *
  * Pure: no PostgreSQL, no memory, no clock. The numbers are on the wire and in the tables (DESIGN
  * "states", proto/order_event.proto) and never change their meaning.
@@ -79,6 +79,15 @@ typedef enum EventType
 	EVENT_ORDER_CANCELED = 7,
 	EVENT_ORDER_CANCEL_REJECTED = 8,
 } EventType;
+
+/* Where an event is on its way to Kafka. */
+typedef enum OutboxStatus
+{
+	OUTBOX_READY = 0,
+	OUTBOX_SENT = 1,
+	OUTBOX_FAILED = 2,
+	OUTBOX_DLQ = 3,
+} OutboxStatus;
 
 /* What the exchange reports, in FIX terms (ExecType, tag 150). */
 typedef enum ExecutionType

@@ -39,7 +39,7 @@ SELECT columns_are('order_service', 'orders', ARRAY['order_id', 'account_id', 'q
 SELECT columns_are('order_service', 'idempotency_key', ARRAY['account_id', 'order_id', 'created_at', 'command',
     'key'], 'idempotency_key has these columns');
 SELECT columns_are('order_service', 'outbox', ARRAY['event_id', 'previous_event_id', 'order_id', 'account_id',
-    'created_at', 'next_attempt_at', 'sent_at', 'order_version', 'event_type', 'status', 'retry_count', 'payload',
+    'created_at', 'sent_at', 'order_version', 'event_type', 'status', 'retry_count', 'next_attempt_at', 'payload',
     'last_error'], 'outbox has these columns');
 SELECT columns_are('order_service', 'parked_order', ARRAY['order_id', 'event_id', 'parked_at', 'is_requeued'],
     'parked_order has these columns');

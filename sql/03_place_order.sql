@@ -18,7 +18,7 @@ SELECT is((SELECT (hold, reserve_id, reserve_amount)::text FROM order_service.or
 SELECT is((SELECT (event_id, previous_event_id, order_id, account_id, order_version, event_type)::text
            FROM order_service.outbox), '(1,0,1,7,1,1)', 'there is one event, ORDER_ACCEPTED, version 1');
 SELECT is((SELECT (status, retry_count, created_at = now(), next_attempt_at, sent_at, last_error)::text
-           FROM order_service.outbox), '(0,0,t,,,)', 'it is READY to be published');
+           FROM order_service.outbox), '(0,0,t,,infinity,)', 'it is READY to be published');
 SELECT ok((SELECT position('AAPL'::bytea IN payload) > 0 FROM order_service.outbox), 'it names the symbol');
 SELECT is((SELECT (last_event_id, order_version)::text FROM order_service.orders), '(1,1)',
     'the order knows its newest event');

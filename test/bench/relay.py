@@ -32,6 +32,8 @@ MEMORY_SAMPLE_SECONDS = 0.1
 
 # The index of a relay, and of nobody else: it changes with every mark.
 INDEX = "CREATE INDEX relay_ready ON {0}.outbox (event_id) WHERE status = 0"
+# It marks by UPDATE, whose new row should find room on its page.
+ROOM = "ALTER TABLE {0}.outbox SET (fillfactor = 50)"
 COPY = "INSERT INTO bench.outbox SELECT * FROM order_service.outbox ORDER BY event_id"
 COMMITS = "SELECT order_id, extract(epoch FROM pg_xact_commit_timestamp(xmin)) * 1000 FROM order_service.orders"
 BACKEND = "SELECT pid FROM pg_stat_activity WHERE application_name = 'relay'"
@@ -102,6 +104,7 @@ def make_backlog(servers, count):
     servers.set_publishing(False)
     count = batches.place(servers, count)
     servers.connection.execute("DROP INDEX IF EXISTS bench.relay_ready")
+    servers.connection.execute(ROOM.format("bench"))
     servers.connection.execute(COPY)
     servers.connection.execute(INDEX.format("bench"))
     servers.connection.execute("VACUUM ANALYZE bench.outbox")
@@ -200,6 +203,7 @@ def run_relay(servers, rate, seconds):
     topic = new_topic(servers)
     servers.restart(has_publisher=False)
     servers.reset()
+    servers.connection.execute(ROOM.format("order_service"))
     servers.connection.execute(INDEX.format("order_service"))
     try:
         with Relay(servers, "order_service", topic, POLL_MS) as relay, Memory(relay.pids) as memory:
@@ -210,6 +214,7 @@ def run_relay(servers, rate, seconds):
             found = result(servers, before, cpu(relay.pids) - used, elapsed, memory, orders)
     finally:
         servers.connection.execute("DROP INDEX order_service.relay_ready")
+        servers.connection.execute("ALTER TABLE order_service.outbox RESET (fillfactor)")
     return {**found, **latencies(servers, topic, orders, counted_from)}
 
 

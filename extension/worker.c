@@ -107,7 +107,7 @@ worker_commit(void)
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	disable_timeout(transaction_timeout, false);
-	/* Without this, autovacuum would never learn how many rows were updated here. */
+	/* Without this, autovacuum would never learn how many rows were deleted or updated here. */
 	pgstat_report_stat(false);
 	MemoryContextSwitchTo(caller_context);
 }

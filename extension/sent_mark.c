@@ -27,6 +27,7 @@
 
 #include "access/generic_xlog.h"
 #include "access/htup_details.h"
+#include "catalog/catalog.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_type.h"
 #include "storage/bufmgr.h"

@@ -21,7 +21,8 @@
  *			asynchronous commit: the WAL writer flushes it.
  *
  * LIMITS	Somebody who changes a READY row by hand, and has read it before it was marked, writes
- *			READY again. The event was sent all the same, and is not sent again.
+ *			READY again. The event was sent all the same, and is not sent again once the low-water
+ *			mark is above it.
  */
 #include "postgres.h"
 

@@ -4,7 +4,8 @@
  *		marked.
  *
  * Keeps the rule that makes order hold per order: an event is produced only when the event before
- * it, of the same order, was acknowledged. Knows Kafka and no table.
+ * it, of the same order, was acknowledged. Knows Kafka and no table: the place of a row it only
+ * hands on.
  */
 #ifndef DELIVERY_H
 #define DELIVERY_H

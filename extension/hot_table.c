@@ -484,56 +484,40 @@ hot_table_change(HotTable *table)
 	table->current = changed;
 }
 
-/* Triggers see the row one by one, and are not fired for one that somebody has changed. */
-static bool
+static void
 update_with_triggers(HotTable *table)
 {
 	EPQState recheck;
-	TM_FailureData failure;
 
-	if (table_tuple_lock(table->relation, &table->found->tts_tid, GetActiveSnapshot(), table->found,
-						 GetCurrentCommandId(true), LockTupleNoKeyExclusive, LockWaitBlock, 0,
-						 &failure) != TM_Ok)
-		return false;
 	compat_begin_recheck(&recheck, table->executor);
 	ExecSimpleRelationUpdate(table->target, table->executor, &recheck, table->found,
 							 table->changed);
 	EvalPlanQualEnd(&recheck);
-	return true;
 }
 
-/*
- * Waits for who is at the row. False when it is not any more what was found: somebody has changed
- * or deleted it.
- */
-static bool
+static void
 update_alone(HotTable *table)
 {
 	CompatUpdateIndexes update_indexes;
-	TM_FailureData failure;
-	LockTupleMode lock_mode;
-	TM_Result result;
 
 	check_constraints(table, table->changed);
-	result = table_tuple_update(table->relation, &table->found->tts_tid, table->changed,
-								GetCurrentCommandId(true), GetActiveSnapshot(), InvalidSnapshot,
-								true, &failure, &lock_mode, &update_indexes);
-	if (result == TM_Ok && compat_is_index_update(update_indexes))
+	simple_table_tuple_update(table->relation, &table->found->tts_tid, table->changed,
+							  GetActiveSnapshot(), &update_indexes);
+	if (compat_is_index_update(update_indexes))
 		compat_insert_index_tuples(table->target, table->changed, table->executor, true,
 								   compat_is_summarizing_only(update_indexes));
 	ResetPerTupleExprContext(table->executor);
-	if (result != TM_Ok && result != TM_Updated && result != TM_Deleted)
-		elog(ERROR, "row of \"order_service.%s\" could not be updated: %d", table->columns->table,
-			 (int) result);
-	return result == TM_Ok;
 }
 
-bool
+void
 hot_table_update(HotTable *table)
 {
 	begin_command(table, CMD_UPDATE, false);
 	ExecStoreVirtualTuple(table->changed);
-	return table->target->ri_TrigDesc == NULL ? update_alone(table) : update_with_triggers(table);
+	if (table->target->ri_TrigDesc == NULL)
+		update_alone(table);
+	else
+		update_with_triggers(table);
 }
 
 void

@@ -77,13 +77,10 @@ extern bool hot_table_find_at(HotTable *table, ItemPointerData place);
 /* A cell of the row found last, valid until the next one is looked for. */
 extern Datum hot_table_get(HotTable *table, int column, bool *is_null);
 
-/* Begins a new version of the row found last. It becomes the row that is set. */
+/* Begins a new version of the row found last, which is locked. It becomes the row that is set. */
 extern void hot_table_change(HotTable *table);
 
-/*
- * Writes the new version. False, and nothing is written, if the row was not locked and somebody has
- * changed it since the table was opened; waits for whoever is about to.
- */
-extern bool hot_table_update(HotTable *table);
+/* Writes the new version. */
+extern void hot_table_update(HotTable *table);
 
 #endif /* HOT_TABLE_H */

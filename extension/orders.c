@@ -151,8 +151,7 @@ orders_update(Order **orders, int count)
 		orders[i]->updated_at = now;
 		hot_table_change(table);
 		set_state(table, orders[i]);
-		if (!hot_table_update(table))
-			elog(ERROR, "order " INT64_FORMAT " was not locked", orders[i]->order_id);
+		hot_table_update(table);
 	}
 	hot_table_close(table);
 }

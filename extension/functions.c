@@ -25,6 +25,7 @@
 #include "execution.h"
 #include "outbox.h"
 #include "resolution.h"
+#include "results.h"
 #include "settlement.h"
 
 PG_FUNCTION_INFO_V1(functions_place_order);
@@ -40,12 +41,19 @@ PG_FUNCTION_INFO_V1(functions_event_json);
 PG_FUNCTION_INFO_V1(functions_wake_publisher);
 PG_FUNCTION_INFO_V1(functions_outbox_position);
 
-/* Columns of the result rows; the widest has those of receive_orders(). */
 #define SINGLE_COLUMNS 7
+
+/* Columns of result rows. The array forms about orders have the first BATCH_COLUMNS of these. */
+static const Oid order_types[] = {INT4OID, INT2OID, INT2OID,        TEXTOID, INT8OID, INT2OID,
+								  BOOLOID, INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID, INT8OID};
+static const Oid claim_types[] = {INT8OID, INT8OID, INT2OID, TEXTOID, INT2OID,
+								  TEXTOID, TEXTOID, INT8OID, INT4OID};
+static const Oid hold_types[] = {INT4OID, INT2OID, INT2OID, TEXTOID, INT8OID, INT2OID};
+
 #define BATCH_COLUMNS 9
-#define RECEIVE_COLUMNS 12
-#define CLAIM_COLUMNS 9
-#define HOLD_COLUMNS 6
+#define RECEIVE_COLUMNS lengthof(order_types)
+#define CLAIM_COLUMNS lengthof(claim_types)
+#define HOLD_COLUMNS lengthof(hold_types)
 
 /*
  * Names of the arguments, or of their items, in the order of the signatures: for who left one out.
@@ -227,15 +235,7 @@ fill_batch_columns(const Outcome *outcome, int item, Datum *values, bool *is_nul
 }
 
 static void
-put_row(FunctionCallInfo fcinfo, Datum *values, bool *is_null)
-{
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-
-	tuplestore_putvalues(result->setResult, result->setDesc, values, is_null);
-}
-
-static void
-return_batch(FunctionCallInfo fcinfo, const Outcome *outcomes, int count)
+return_batch(Results *results, const Outcome *outcomes, int count)
 {
 	for (int i = 0; i < count; i++)
 	{
@@ -243,7 +243,7 @@ return_batch(FunctionCallInfo fcinfo, const Outcome *outcomes, int count)
 		bool is_null[BATCH_COLUMNS] = {false};
 
 		fill_batch_columns(&outcomes[i], i, values, is_null);
-		put_row(fcinfo, values, is_null);
+		results_put(results, values, is_null);
 	}
 }
 
@@ -253,7 +253,7 @@ return_batch(FunctionCallInfo fcinfo, const Outcome *outcomes, int count)
  * lost.
  */
 static void
-return_received(FunctionCallInfo fcinfo, const Outcome *outcomes, int count)
+return_received(Results *results, const Outcome *outcomes, int count)
 {
 	for (int i = 0; i < count; i++)
 	{
@@ -271,7 +271,7 @@ return_received(FunctionCallInfo fcinfo, const Outcome *outcomes, int count)
 			values[10] = CStringGetTextDatum(outcome->order->currency);
 			values[11] = Int64GetDatum(outcome->order->reserve_amount);
 		}
-		put_row(fcinfo, values, is_null);
+		results_put(results, values, is_null);
 	}
 }
 
@@ -311,16 +311,18 @@ admit(FunctionCallInfo fcinfo, AdmissionMode mode)
 	int count;
 	AdmissionItem *items = order_requests(fcinfo, &count);
 	Outcome *outcomes = palloc0(sizeof(Outcome) * Max(count, 1));
+	Results results;
 
-	InitMaterializedSRF(fcinfo, 0);
+	results_begin(&results, fcinfo, order_types,
+				  mode == ADMISSION_ACCEPT ? BATCH_COLUMNS : RECEIVE_COLUMNS);
 	connect();
 	admission_run(items, count, mode, outcomes);
 	if (mode == ADMISSION_ACCEPT)
-		return_batch(fcinfo, outcomes, count);
+		return_batch(&results, outcomes, count);
 	else
-		return_received(fcinfo, outcomes, count);
+		return_received(&results, outcomes, count);
 	finish();
-	return (Datum) 0;
+	return results_end(&results);
 }
 
 Datum
@@ -343,6 +345,7 @@ functions_settle_orders(PG_FUNCTION_ARGS)
 	int count = arguments_arrays(fcinfo, types, lengthof(types), arrays);
 	SettlementItem *items = palloc0(sizeof(SettlementItem) * Max(count, 1));
 	Outcome *outcomes = palloc0(sizeof(Outcome) * Max(count, 1));
+	Results results;
 
 	for (int i = 0; i < count; i++)
 	{
@@ -353,12 +356,12 @@ functions_settle_orders(PG_FUNCTION_ARGS)
 		items[i].reason = DatumGetInt16(arrays[1].values[i]);
 		items[i].hold = DatumGetInt16(arrays[2].values[i]);
 	}
-	InitMaterializedSRF(fcinfo, 0);
+	results_begin(&results, fcinfo, order_types, BATCH_COLUMNS);
 	connect();
 	settlement_run(items, count, outcomes);
-	return_batch(fcinfo, outcomes, count);
+	return_batch(&results, outcomes, count);
 	finish();
-	return (Datum) 0;
+	return results_end(&results);
 }
 
 Datum
@@ -369,6 +372,7 @@ functions_cancel_orders(PG_FUNCTION_ARGS)
 	int count = arguments_arrays(fcinfo, types, lengthof(types), arrays);
 	CancellationItem *items = palloc0(sizeof(CancellationItem) * Max(count, 1));
 	Outcome *outcomes = palloc0(sizeof(Outcome) * Max(count, 1));
+	Results results;
 
 	for (int i = 0; i < count; i++)
 	{
@@ -379,12 +383,12 @@ functions_cancel_orders(PG_FUNCTION_ARGS)
 		items[i].key = arguments_text(arrays[1].values[i], &items[i].key_length);
 		items[i].order_id = DatumGetInt64(arrays[2].values[i]);
 	}
-	InitMaterializedSRF(fcinfo, 0);
+	results_begin(&results, fcinfo, order_types, BATCH_COLUMNS);
 	connect();
 	cancellation_run(items, count, outcomes);
-	return_batch(fcinfo, outcomes, count);
+	return_batch(&results, outcomes, count);
 	finish();
-	return (Datum) 0;
+	return results_end(&results);
 }
 
 /* An interval in milliseconds, a month being 30 days as everywhere in PostgreSQL. */
@@ -401,13 +405,14 @@ functions_claim_unsettled(PG_FUNCTION_ARGS)
 {
 	ResolutionTask *tasks;
 	int count;
+	Results results;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_GETARG_INT32(0) < 0 ||
 		PG_GETARG_INT32(0) > BATCH_ITEMS_MAX || to_milliseconds(PG_GETARG_INTERVAL_P(1)) <= 0)
 		ereport(ERROR,
 				(errcode(MAKE_SQLSTATE('O', 'S', '4', '0', '0')),
 				 errmsg("limit must be within 0 to %d and the lease positive", BATCH_ITEMS_MAX)));
-	InitMaterializedSRF(fcinfo, 0);
+	results_begin(&results, fcinfo, claim_types, CLAIM_COLUMNS);
 	connect();
 	count = resolution_claim(PG_GETARG_INT32(0), to_milliseconds(PG_GETARG_INTERVAL_P(1)), &tasks);
 	for (int i = 0; i < count; i++)
@@ -428,14 +433,14 @@ functions_claim_unsettled(PG_FUNCTION_ARGS)
 		values[6] = CStringGetTextDatum(order->currency);
 		values[7] = Int64GetDatum(order->reserve_amount);
 		values[8] = Int32GetDatum(tasks[i].attempts);
-		put_row(fcinfo, values, is_null);
+		results_put(&results, values, is_null);
 	}
 	finish();
-	return (Datum) 0;
+	return results_end(&results);
 }
 
 static void
-return_holds(FunctionCallInfo fcinfo, const Outcome *outcomes, int count)
+return_holds(Results *results, const Outcome *outcomes, int count)
 {
 	for (int i = 0; i < count; i++)
 	{
@@ -456,7 +461,7 @@ return_holds(FunctionCallInfo fcinfo, const Outcome *outcomes, int count)
 			values[4] = Int64GetDatum(outcome->order->order_id);
 			values[5] = Int16GetDatum(outcome->order->hold);
 		}
-		put_row(fcinfo, values, is_null);
+		results_put(results, values, is_null);
 	}
 }
 
@@ -468,6 +473,7 @@ functions_record_hold(PG_FUNCTION_ARGS)
 	int count = arguments_arrays(fcinfo, types, lengthof(types), arrays);
 	ResolutionItem *items = palloc0(sizeof(ResolutionItem) * Max(count, 1));
 	Outcome *outcomes = palloc0(sizeof(Outcome) * Max(count, 1));
+	Results results;
 
 	for (int i = 0; i < count; i++)
 	{
@@ -478,12 +484,12 @@ functions_record_hold(PG_FUNCTION_ARGS)
 		items[i].hold = DatumGetInt16(arrays[1].values[i]);
 		items[i].retry_after_ms = DatumGetInt32(arrays[2].values[i]);
 	}
-	InitMaterializedSRF(fcinfo, 0);
+	results_begin(&results, fcinfo, hold_types, HOLD_COLUMNS);
 	connect();
 	resolution_record(items, count, outcomes);
-	return_holds(fcinfo, outcomes, count);
+	return_holds(&results, outcomes, count);
 	finish();
-	return (Datum) 0;
+	return results_end(&results);
 }
 
 Datum

@@ -361,12 +361,27 @@ COMMENT ON FUNCTION order_service.receive_orders(
     bigint[], text[], text[], smallint[], smallint[], bigint[], bigint[], smallint[]) IS
     'Records orders as RECEIVED with the id under which to reserve at Account: code 200 and status 0 ask the caller to reserve and then settle; so may code 409 IN_PROGRESS, for a caller that has lost its first answer. Items count from 1. Errors: OS400 for arrays of unequal length or too many items';
 
+CREATE FUNCTION order_service.receive_orders_packed(
+    p_account_ids bigint[], p_idempotency_keys text[], p_symbols text[], p_sides smallint[],
+    p_order_types smallint[], p_quantities bigint[], p_prices bigint[], p_times_in_force smallint[])
+    RETURNS bytea
+    LANGUAGE C VOLATILE SECURITY DEFINER AS 'MODULE_PATHNAME', 'functions_receive_orders';
+COMMENT ON FUNCTION order_service.receive_orders_packed(
+    bigint[], text[], text[], smallint[], smallint[], bigint[], bigint[], smallint[]) IS
+    'receive_orders() for a program: its rows as one value. Big-endian: number of rows (4 bytes); of each row the number of cells (2); of each cell its size (4; -1: NULL) and its value in binary format, a text with a zero byte behind it that counts';
+
 CREATE FUNCTION order_service.settle_orders(p_order_ids bigint[], p_reasons smallint[], p_holds smallint[])
     RETURNS TABLE (item integer, code smallint, reason smallint, detail text, order_id bigint, status smallint,
                    replayed boolean, filled_quantity bigint, updated_at timestamptz)
     LANGUAGE C VOLATILE SECURITY DEFINER AS 'MODULE_PATHNAME', 'functions_settle_orders';
 COMMENT ON FUNCTION order_service.settle_orders(bigint[], smallint[], smallint[]) IS
     'Accepts (reason 0, hold 0 or 1) or rejects (a reason of Account, hold 0 or 2) orders that are RECEIVED; for any other it returns the state it found, replayed = true, and where that has ended with no hold, hold 1 or 2 becomes a debt. Errors: OS400 for arrays of unequal length or too many items';
+
+CREATE FUNCTION order_service.settle_orders_packed(p_order_ids bigint[], p_reasons smallint[], p_holds smallint[])
+    RETURNS bytea
+    LANGUAGE C VOLATILE SECURITY DEFINER AS 'MODULE_PATHNAME', 'functions_settle_orders';
+COMMENT ON FUNCTION order_service.settle_orders_packed(bigint[], smallint[], smallint[]) IS
+    'settle_orders() for a program: its rows as one value, as receive_orders_packed() has them';
 
 CREATE FUNCTION order_service.cancel_orders(
     p_account_ids bigint[], p_idempotency_keys text[], p_order_ids bigint[])
@@ -651,7 +666,7 @@ BEGIN
     FOR function IN
         SELECT p.oid::regprocedure FROM pg_catalog.pg_proc p
         WHERE p.pronamespace = 'order_service'::regnamespace AND p.proname IN (
-            'receive_orders', 'settle_orders', 'cancel_orders', 'claim_unsettled', 'record_hold', 'get_order',
+            'receive_orders_packed', 'settle_orders_packed', 'cancel_orders', 'claim_unsettled', 'record_hold', 'get_order',
             'find_order', 'list_orders', 'find_sessions', 'close_session')
     LOOP
         EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', function, p_role);

@@ -24,8 +24,8 @@ SELECT functions_are('order_service', ARRAY['apply_execution', 'cancel_order', '
     'grant_operator', 'grant_proxy', 'hold_name', 'list_orders', 'open_session', 'order_events', 'order_type_name',
     'outbox_position', 'outbox_status_name',
     'place_order', 'place_orders', 'preloaded', 'prune_idempotency_keys', 'prune_sessions', 'publisher_stats', 'reason_message',
-    'reason_name', 'receive_orders', 'record_hold', 'refuse', 'requeue',
-    'requeue_events', 'requeue_matching', 'settle_orders', 'side_name', 'status_name',
+    'reason_name', 'receive_orders', 'receive_orders_packed', 'record_hold', 'refuse', 'requeue',
+    'requeue_events', 'requeue_matching', 'settle_orders', 'settle_orders_packed', 'side_name', 'status_name',
     'time_in_force_name', 'wake_publisher'], 'these are the functions');
 
 SELECT columns_are('order_service', 'identity', ARRAY['reserve_prefix', 'is_only_row'],

@@ -2,7 +2,7 @@
 -- Who may do what: a role of order-proxy's, a role that was granted nothing, and one that may only use the schema.
 BEGIN;
 \i sql/setup/fixture.sql
-SELECT plan(194);
+SELECT plan(202);
 
 CREATE ROLE regress_proxy;
 CREATE ROLE regress_nobody;
@@ -30,7 +30,7 @@ SELECT oid, proname, format('SELECT order_service.%I(%s)', proname, (
         SELECT string_agg(CASE type WHEN 'smallint'::regtype THEN '1::smallint' WHEN 'bytea'::regtype THEN '''''::bytea'
                                ELSE 'NULL::' || format_type(type, NULL) END, ', ' ORDER BY position)
         FROM unnest(proargtypes) WITH ORDINALITY AS a (type, position))) AS call,
-    proname IN ('receive_orders', 'settle_orders', 'cancel_orders', 'claim_unsettled', 'record_hold', 'get_order',
+    proname IN ('receive_orders_packed', 'settle_orders_packed', 'cancel_orders', 'claim_unsettled', 'record_hold', 'get_order',
         'find_order', 'list_orders', 'find_sessions', 'close_session') AS is_for_proxy
 FROM pg_proc WHERE pronamespace = 'order_service'::regnamespace;
 
@@ -98,9 +98,9 @@ SELECT matches(tried('regress_proxy', 'SHOW order_service.kafka_options'), '^425
 SELECT order_service.open_session(7) AS session \gset
 SELECT is(tried('regress_proxy', statement), 'done', 'regress_proxy can call ' || name)
 FROM (VALUES
-    (1, $$SELECT * FROM order_service.receive_orders('{7,7}', '{a,b}', '{AAPL,AAPL}', '{1,2}', '{0,0}', '{1,1}', '{0,0}',
-        '{0,0}')$$, 'receive_orders()'),
-    (2, $$SELECT * FROM order_service.settle_orders('{1,2}', '{0,26}', '{1,2}')$$, 'settle_orders()'),
+    (1, $$SELECT order_service.receive_orders_packed('{7,7}', '{a,b}', '{AAPL,AAPL}', '{1,2}', '{0,0}', '{1,1}', '{0,0}',
+        '{0,0}')$$, 'receive_orders_packed()'),
+    (2, $$SELECT order_service.settle_orders_packed('{1,2}', '{0,26}', '{1,2}')$$, 'settle_orders_packed()'),
     (3, $$SELECT * FROM order_service.cancel_orders('{7}', '{c}', '{1}')$$, 'cancel_orders()'),
     (4, $$SELECT * FROM order_service.claim_unsettled()$$, 'claim_unsettled()'),
     (5, $$SELECT * FROM order_service.record_hold('{2}', '{0}', '{0}')$$, 'record_hold()'),

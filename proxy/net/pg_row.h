@@ -1,9 +1,16 @@
 /*
  * pg_row.h
- *		Reading a row of a result in PostgreSQL's binary format.
+ *		Reading a row of a result in PostgreSQL's binary format: one of a result's rows, or one of
+ *		those that a function has packed into a single value.
  *
  * Pure. A cell that is missing or has not the size of its type breaks the row: the caller reads all
  * cells and looks at |is_broken| once. NULL is read as 0, false, or a NULL pointer.
+ *
+ * Packed rows are (extension/results.h), all big-endian:
+ *
+ *		number of rows (4 bytes), then of each row
+ *			number of cells (2), then of each cell
+ *				its size (4), -1 for NULL, and so many bytes; a text has a zero byte, which counts
  */
 #ifndef PG_ROW_H
 #define PG_ROW_H
@@ -12,12 +19,35 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* More of a row are not looked at: no function returns as many. */
+#define PG_ROW_CELLS_MAX 16
+
 typedef struct PgRow
 {
-	const PGresult *result;
-	int row; /* counts from 0 */
+	int count;
 	bool is_broken;
+	bool is_packed;
+	const char *cells[PG_ROW_CELLS_MAX]; /* NULL: is NULL. They live as long as the result */
+	int sizes[PG_ROW_CELLS_MAX];
 } PgRow;
+
+/* Where a reader of packed rows is. */
+typedef struct PgPackedRows
+{
+	const uint8_t *at;
+	const uint8_t *end;
+	int count; /* of all rows; -1: what is there is not packed rows */
+	int taken; /* of them: how many have been read */
+} PgPackedRows;
+
+/* Row |index| of a result that has it; counts from 0. */
+extern void pg_row_get(PgRow *row, const PGresult *result, int index);
+
+/* The rows that are packed into the only value of a result. */
+extern PgPackedRows pg_row_unpack(const PGresult *result);
+
+/* The next of them. It is broken when there is none, or the value is; then it stays so. */
+extern void pg_row_next(PgRow *row, PgPackedRows *rows);
 
 /* Columns count from 0. */
 extern bool pg_row_bool(PgRow *row, int column);

@@ -9,6 +9,7 @@
 #define BATCH_H
 
 #include "net/pg_conn.h"
+#include "net/pg_row.h"
 #include "order/store_item.h"
 
 /*
@@ -55,6 +56,7 @@ extern void batch_encode(const Batch *batch, PgArguments *arguments);
 typedef struct BatchAnswer
 {
 	StoreResult result;
+	PgPackedRows packed; /* the rows that are left */
 	StoreOrder *orders;
 	StoreClaim *claims;
 } BatchAnswer;
@@ -63,8 +65,8 @@ typedef struct BatchAnswer
 extern void batch_answer_free(BatchAnswer *answer);
 
 /*
- * The result of item |index|, into |answer->result|; its texts live as long as |rows|. False when
- * the rows are not what the function should return.
+ * The result of item |index|, which is above that of the call before, into |answer->result|; its
+ * texts live as long as |rows|. False when the rows are not what the function should return.
  */
 extern bool batch_decode(const Batch *batch, const PGresult *rows, int index, BatchAnswer *answer);
 

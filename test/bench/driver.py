@@ -1,14 +1,15 @@
 """The driver of the array calls, a program of its own: one process per connection, started by batches.py.
 
 It speaks libpq through psycopg's lowest layer, with binary arrays that are all made before the clock starts; only the
-ids that receive_orders() returned are put together meanwhile. A call is receive_orders() and settle_orders(), or
-place_orders() alone. It says READY, waits for a line, runs, and prints what it did as JSON.
+ids that receiving returned are put together meanwhile. A call is receive_orders() and settle_orders(), packed as for
+the proxy, or place_orders() alone. It says READY, waits for a line, runs, and prints what it did as JSON.
 """
 
 import gc
 import json
 import os
 import random
+import re
 import struct
 import sys
 import time
@@ -19,11 +20,13 @@ from psycopg import pq
 INT2, INT4, INT8, TEXT = 21, 23, 20, 25
 BINARY = 1
 PLACE = b"SELECT * FROM order_service.place_orders($1, $2, $3, $4, $5, $6, $7, $8)"
-RECEIVE = b"SELECT * FROM order_service.receive_orders($1, $2, $3, $4, $5, $6, $7, $8)"
+RECEIVE = b"SELECT order_service.receive_orders_packed($1, $2, $3, $4, $5, $6, $7, $8)"
 ORDER_TYPES = (1016, 1009, 1009, 1005, 1005, 1016, 1016, 1005)
-SETTLE = b"SELECT * FROM order_service.settle_orders($1, $2, $3)"
+SETTLE = b"SELECT order_service.settle_orders_packed($1, $2, $3)"
 SETTLE_TYPES = (1016, 1005, 1005)
-COLUMN_CODE, COLUMN_ORDER_ID = 1, 4
+COLUMN_CODE = 1
+# In a packed row that was not refused: code 200, reason 0, no detail, and behind these the order id.
+PACKED_ID = re.compile(rb"\0\0\0\2\0\xc8\0\0\0\2\0\0\xff\xff\xff\xff\0\0\0\x08(.{8})", re.DOTALL)
 COPY_CHUNK = 1 << 20
 # As many as baseline.sql makes.
 SYMBOLS = 1000
@@ -80,6 +83,14 @@ def check_last(result, size):
         raise psycopg.OperationalError("an order was not accepted")
 
 
+def packed_ids(result, size):
+    """The ids of a packed answer, in which all orders must be accepted."""
+    ids = PACKED_ID.findall(rows_of(result, 1).get_value(0, 0))
+    if len(ids) != size:
+        raise psycopg.OperationalError(f"{len(ids)} of {size} orders were accepted")
+    return ids
+
+
 def placer(connection, size):
     """Places the orders of a call, one transaction."""
     connection.prepare(b"place", PLACE, ORDER_TYPES)
@@ -102,10 +113,9 @@ def receiver(connection, size):
     formats = [BINARY] * 8
 
     def receive_and_settle(arguments):
-        received = rows_of(connection.exec_prepared(b"receive", arguments, formats, BINARY), size)
-        value = received.get_value
-        ids = head + b"".join([eight + value(row, COLUMN_ORDER_ID) for row in range(size)])
-        check_last(rows_of(connection.exec_prepared(b"settle", [ids, reasons, holds], formats[:3], BINARY), size), size)
+        received = packed_ids(connection.exec_prepared(b"receive", arguments, formats, BINARY), size)
+        ids = head + b"".join([eight + id for id in received])
+        packed_ids(connection.exec_prepared(b"settle", [ids, reasons, holds], formats[:3], BINARY), size)
 
     return receive_and_settle
 

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "net/pg_array.h"
+#include "packed_rows.h"
 
 static PgArguments arguments;
 static PGresult *rows;
@@ -210,6 +211,7 @@ a_received_order_is_read(void **state)
 	(void) state;
 	start_rows(1, 12);
 	put_received(0, 1);
+	rows = pack_rows(rows);
 	assert_true(batch_decode(batch, rows, 0, &answer));
 	assert_int_equal(answer.result.code, 200);
 	assert_null(answer.result.detail);
@@ -242,28 +244,43 @@ a_refused_item_is_read(void **state)
 	batch_free(batch);
 }
 
+/* What is read of item |index| of an answer that begins with it. */
+static bool
+is_first_read(const Batch *batch, int index)
+{
+	batch_answer_free(&answer);
+	return batch_decode(batch, rows, index, &answer);
+}
+
+static void
+put_canceled(int row, int item)
+{
+	put_number(row, 0, 4, item);
+	put_number(row, 1, 2, CODE_OK);
+}
+
 static void
 rows_of_another_shape_are_not_taken(void **state)
 {
-	StoreItem items[2] = {{.kind = STORE_RECEIVE}, {.kind = STORE_RECEIVE}};
+	StoreItem items[2] = {{.kind = STORE_CANCEL}, {.kind = STORE_CANCEL}};
 	Batch *batch = batch_of(items, 2);
 
 	(void) state;
 	/* One row for two items. */
-	start_rows(1, 12);
-	put_received(0, 1);
+	start_rows(1, 9);
+	put_canceled(0, 1);
 	assert_false(batch_decode(batch, rows, 0, &answer));
 	PQclear(rows);
 	/* Another order of the items. */
-	start_rows(2, 12);
-	put_received(0, 2);
-	put_received(1, 1);
+	start_rows(2, 9);
+	put_canceled(0, 2);
+	put_canceled(1, 1);
 	assert_false(batch_decode(batch, rows, 0, &answer));
 	PQclear(rows);
 	/* A column of another type, a column missing, a code missing. */
-	start_rows(2, 12);
-	put_received(0, 1);
-	put_received(1, 2);
+	start_rows(2, 9);
+	put_canceled(0, 1);
+	put_canceled(1, 2);
 	put_number(0, 4, 4, 1);
 	assert_false(batch_decode(batch, rows, 0, &answer));
 	assert_true(batch_decode(batch, rows, 1, &answer));
@@ -275,6 +292,145 @@ rows_of_another_shape_are_not_taken(void **state)
 	assert_false(batch_decode(batch, rows, 0, &answer));
 	batch_free(batch);
 }
+
+/* Packed rows --------------------------------------------------------------------------------- */
+
+/* So many rows of receive_orders() as one value, with some columns behind the known ones. */
+static void
+start_packed(int row_count, int further_columns)
+{
+	PQclear(rows);
+	start_rows(row_count, 12 + further_columns);
+	for (int i = 0; i < row_count; i++)
+	{
+		put_received(i, i + 1);
+		put_number(i, 4, 8, 100 + i);
+		for (int j = 0; j < further_columns; j++)
+			put_text(i, 12 + j, "of a later version");
+	}
+	rows = pack_rows(rows);
+}
+
+/* Leaves |size| bytes of the packed value. */
+static void
+cut_packed(int size)
+{
+	char *value = malloc((size_t) size + 1);
+
+	memcpy(value, PQgetvalue(rows, 0, 0), (size_t) size);
+	put(0, 0, value, size);
+	free(value);
+}
+
+static void
+set_packed(int offset, char byte)
+{
+	assert_true(offset < PQgetlength(rows, 0, 0));
+	PQgetvalue(rows, 0, 0)[offset] = byte;
+}
+
+static void
+packed_rows_are_read_one_after_the_other(void **state)
+{
+	StoreItem items[3] = {
+		{.kind = STORE_RECEIVE}, {.kind = STORE_RECEIVE}, {.kind = STORE_RECEIVE}};
+	Batch *batch = batch_of(items, 3);
+
+	(void) state;
+	start_packed(3, 0);
+	for (int i = 0; i < 3; i++)
+	{
+		assert_true(batch_decode(batch, rows, i, &answer));
+		assert_int_equal(answer.result.order_id, 100 + i);
+		assert_string_equal(answer.result.reserve_id, "abc-1");
+		assert_string_equal(answer.result.currency, "KRW");
+	}
+	/* Items that have been answered meanwhile are passed over. */
+	assert_true(is_first_read(batch, 2));
+	assert_int_equal(answer.result.order_id, 102);
+	batch_free(batch);
+}
+
+static void
+packed_rows_may_have_more_cells(void **state)
+{
+	StoreItem items[2] = {{.kind = STORE_RECEIVE}, {.kind = STORE_RECEIVE}};
+	Batch *batch = batch_of(items, 2);
+
+	(void) state;
+	for (int further_columns = 1; further_columns <= 6; further_columns++)
+	{
+		start_packed(2, further_columns);
+		assert_true(is_first_read(batch, 0) && batch_decode(batch, rows, 1, &answer));
+	}
+	batch_free(batch);
+}
+
+static void
+packed_rows_that_are_cut_are_not_taken(void **state)
+{
+	StoreItem items[2] = {{.kind = STORE_RECEIVE}, {.kind = STORE_RECEIVE}};
+	Batch *batch = batch_of(items, 2);
+	int whole;
+
+	(void) state;
+	start_packed(2, 0);
+	whole = PQgetlength(rows, 0, 0);
+	for (int size = 0; size < whole; size++)
+	{
+		start_packed(2, 0);
+		cut_packed(size);
+		assert_int_equal(is_first_read(batch, 0), size >= (whole - 4) / 2 + 4);
+		assert_false(batch_decode(batch, rows, 1, &answer));
+	}
+	batch_free(batch);
+}
+
+static void
+packed_rows_of_another_shape_are_not_taken(void **state)
+{
+	StoreItem items[2] = {{.kind = STORE_RECEIVE}, {.kind = STORE_RECEIVE}};
+	Batch *batch = batch_of(items, 2);
+
+	(void) state;
+	/* One row for two items, or three. */
+	start_packed(1, 0);
+	assert_false(is_first_read(batch, 0));
+	start_packed(3, 0);
+	assert_false(is_first_read(batch, 0));
+	/* Another's row. */
+	start_packed(2, 0);
+	set_packed(13, 2);
+	assert_false(is_first_read(batch, 0));
+	/* A size below -1, and one beyond all. */
+	start_packed(2, 0);
+	set_packed(9, (char) 0xfe);
+	set_packed(6, (char) 0xff);
+	assert_false(is_first_read(batch, 0));
+	start_packed(2, 0);
+	set_packed(6, 0x7f);
+	assert_false(is_first_read(batch, 0));
+	/* A text without its zero byte: that of "abc-1". */
+	start_packed(2, 0);
+	for (int i = 0; i < PQgetlength(rows, 0, 0) - 6; i++)
+	{
+		if (memcmp(PQgetvalue(rows, 0, 0) + i, "abc-1", 6) == 0)
+			set_packed(i + 5, '!');
+	}
+	assert_false(is_first_read(batch, 0));
+	/* Plain rows, NULL, nothing. */
+	PQclear(rows);
+	start_rows(2, 12);
+	put_received(0, 1);
+	put_received(1, 2);
+	assert_false(is_first_read(batch, 0));
+	PQclear(rows);
+	start_rows(1, 1);
+	assert_false(is_first_read(batch, 0));
+	batch_free(batch);
+}
+
+/* Orders, sessions, claims -------------------------------------------------------------------- */
 
 static void
 put_order(int row)
@@ -429,6 +585,10 @@ main(void)
 		TEST(a_received_order_is_read),
 		TEST(a_refused_item_is_read),
 		TEST(rows_of_another_shape_are_not_taken),
+		TEST(packed_rows_are_read_one_after_the_other),
+		TEST(packed_rows_may_have_more_cells),
+		TEST(packed_rows_that_are_cut_are_not_taken),
+		TEST(packed_rows_of_another_shape_are_not_taken),
 		TEST(orders_are_read_with_their_names_as_numbers),
 		TEST(a_list_may_be_empty_but_one_order_may_not),
 		TEST(sessions_are_asked_for_and_found_together),

@@ -4,6 +4,7 @@
  */
 #include "order/store.h" /* first: it must need nothing that is included below */
 
+#include "packed_rows.h"
 #include "store_fixture.h"
 
 /* Ends the writer's oldest call well: all its items get the code of the reason. */
@@ -13,6 +14,7 @@ reply(Reason reason)
 	static const int sizes[COLUMN_COUNT] = {4, 2, 2, 0, 8, 2, 1, 8, 8, 0, 0, 8};
 	PGresult *rows = make_rows();
 	int count = writer.calls[0].item_count;
+	int statement = writer.calls[0].statement;
 
 	for (int row = 0; row < count; row++)
 	{
@@ -27,6 +29,8 @@ reply(Reason reason)
 		set_cell(rows, row, 9, "r", 1);
 		set_number(rows, row, 4, 1000 + row, 8);
 	}
+	if (statement == STORE_RECEIVE || statement == STORE_SETTLE)
+		rows = pack_rows(rows);
 	reply_rows(&writer, rows);
 }
 

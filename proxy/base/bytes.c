@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -43,20 +44,24 @@ bytes_clear(Bytes *bytes)
 	bytes->size = 0;
 }
 
+static void
+grow(Bytes *bytes, size_t size)
+{
+	size_t capacity = bytes->capacity < CAPACITY_MIN ? CAPACITY_MIN : bytes->capacity;
+
+	if (size > SIZE_MAX / 2 - bytes->size)
+		give_up();
+	while (capacity < bytes->size + size)
+		capacity *= 2;
+	bytes->data = bytes_resize(bytes->data, capacity);
+	bytes->capacity = capacity;
+}
+
 uint8_t *
 bytes_reserve(Bytes *bytes, size_t size)
 {
 	if (size > bytes->capacity - bytes->size)
-	{
-		size_t capacity = bytes->capacity < CAPACITY_MIN ? CAPACITY_MIN : bytes->capacity;
-
-		if (size > SIZE_MAX / 2 - bytes->size)
-			give_up();
-		while (capacity < bytes->size + size)
-			capacity *= 2;
-		bytes->data = bytes_resize(bytes->data, capacity);
-		bytes->capacity = capacity;
-	}
+		grow(bytes, size);
 	return bytes->data == NULL ? NULL : bytes->data + bytes->size;
 }
 
@@ -72,55 +77,71 @@ bytes_append(Bytes *bytes, const void *data, size_t size)
 void
 bytes_append_u8(Bytes *bytes, uint8_t value)
 {
-	bytes_append(bytes, &value, sizeof(value));
+	*bytes_reserve(bytes, sizeof(value)) = value;
+	bytes->size += sizeof(value);
 }
 
 void
 bytes_append_u16(Bytes *bytes, uint16_t value)
 {
-	const uint8_t data[] = {(uint8_t) (value >> 8), (uint8_t) value};
+	uint16_t data = htobe16(value);
 
-	bytes_append(bytes, data, sizeof(data));
+	memcpy(bytes_reserve(bytes, sizeof(data)), &data, sizeof(data));
+	bytes->size += sizeof(data);
 }
 
 void
 bytes_append_u32(Bytes *bytes, uint32_t value)
 {
-	bytes_append_u16(bytes, (uint16_t) (value >> 16));
-	bytes_append_u16(bytes, (uint16_t) value);
+	uint32_t data = htobe32(value);
+
+	memcpy(bytes_reserve(bytes, sizeof(data)), &data, sizeof(data));
+	bytes->size += sizeof(data);
 }
 
 void
 bytes_append_u64(Bytes *bytes, uint64_t value)
 {
-	bytes_append_u32(bytes, (uint32_t) (value >> 32));
-	bytes_append_u32(bytes, (uint32_t) value);
+	uint64_t data = htobe64(value);
+
+	memcpy(bytes_reserve(bytes, sizeof(data)), &data, sizeof(data));
+	bytes->size += sizeof(data);
 }
 
 void
 bytes_set_u32(Bytes *bytes, size_t offset, uint32_t value)
 {
-	assert(offset <= bytes->size && bytes->size - offset >= sizeof(value));
-	for (int i = 0; i < 4; i++)
-		bytes->data[offset + i] = (uint8_t) (value >> (24 - 8 * i));
+	uint32_t data = htobe32(value);
+
+	assert(offset <= bytes->size && bytes->size - offset >= sizeof(data));
+	memcpy(bytes->data + offset, &data, sizeof(data));
 }
 
 uint16_t
 bytes_u16(const uint8_t *data)
 {
-	return (uint16_t) (data[0] << 8 | data[1]);
+	uint16_t value;
+
+	memcpy(&value, data, sizeof(value));
+	return be16toh(value);
 }
 
 uint32_t
 bytes_u32(const uint8_t *data)
 {
-	return (uint32_t) bytes_u16(data) << 16 | bytes_u16(data + 2);
+	uint32_t value;
+
+	memcpy(&value, data, sizeof(value));
+	return be32toh(value);
 }
 
 uint64_t
 bytes_u64(const uint8_t *data)
 {
-	return (uint64_t) bytes_u32(data) << 32 | bytes_u32(data + 4);
+	uint64_t value;
+
+	memcpy(&value, data, sizeof(value));
+	return be64toh(value);
 }
 
 void *

@@ -309,13 +309,10 @@ static ssize_t
 read_body(nghttp2_session *session, int32_t id, uint8_t *buffer, size_t size, uint32_t *flags,
 		  nghttp2_data_source *source, void *context)
 {
-	Http2Stream *stream = nghttp2_session_get_stream_user_data(session, id);
+	Http2Stream *stream = source->ptr;
 	bool is_last;
 
-	(void) source;
 	(void) context;
-	if (stream == NULL)
-		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 	size = http2_stream_take_body(stream, buffer, size, &is_last);
 	if (is_last)
 	{
@@ -542,8 +539,10 @@ http2_can_request(const Http2 *http2)
 		   nghttp2_session_check_request_allowed(http2->session);
 }
 
+/* |is_first| of the connection: it puts the names of unique values into the table, too. */
 static void
-write_headers(const Http2Header *headers, int count, nghttp2_nv fields[HTTP2_HEADERS_MAX])
+write_headers(const Http2Header *headers, int count, bool is_first,
+			  nghttp2_nv fields[HTTP2_HEADERS_MAX])
 {
 	assert(count > 0);
 	assert(count <= HTTP2_HEADERS_MAX);
@@ -553,7 +552,8 @@ write_headers(const Http2Header *headers, int count, nghttp2_nv fields[HTTP2_HEA
 			.value = (uint8_t *) headers[i].value,
 			.namelen = strlen(headers[i].name),
 			.valuelen = strlen(headers[i].value),
-			.flags = headers[i].is_unique ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE,
+			.flags = NGHTTP2_NV_FLAG_NO_COPY_NAME |
+					 (headers[i].is_unique && !is_first ? NGHTTP2_NV_FLAG_NO_INDEX : 0),
 		};
 }
 
@@ -566,8 +566,9 @@ http2_request(Http2 *http2, const Http2Header *headers, int header_count, uint8_
 	Http2Stream *stream;
 
 	assert(!http2->options.is_server && http2_can_request(http2));
-	write_headers(headers, header_count, fields);
-	stream = http2_stream_new(&http2->streams, http2, handler, context);
+	write_headers(headers, header_count, nghttp2_session_get_next_stream_id(http2->session) == 1,
+				  fields);
+	provider.source.ptr = stream = http2_stream_new(&http2->streams, http2, handler, context);
 	stream->body = body;
 	stream->body_size = size;
 	stream->id = nghttp2_submit_request(http2->session, NULL, fields, (size_t) header_count,
@@ -582,12 +583,12 @@ http2_respond(Http2Stream *stream, const Http2Header *headers, int header_count,
 			  size_t size, const Http2Header *trailer)
 {
 	Http2 *http2 = stream->http2;
-	nghttp2_data_provider provider = {.read_callback = read_body};
+	nghttp2_data_provider provider = {.source = {.ptr = stream}, .read_callback = read_body};
 	nghttp2_nv fields[HTTP2_HEADERS_MAX];
 
 	assert(http2->options.is_server && stream->body == NULL);
 	assert(body != NULL || trailer == NULL);
-	write_headers(headers, header_count, fields);
+	write_headers(headers, header_count, false, fields);
 	stream->body = body;
 	stream->body_size = size;
 	stream->trailer = trailer;

@@ -24,7 +24,7 @@ typedef struct Http2Stream Http2Stream;
 
 typedef struct Http2Header
 {
-	const char *name; /* lower case */
+	const char *name; /* lower case; must stay for as long as the connection, it is not copied */
 	const char *value;
 	bool is_unique; /* another one each time: not worth a place in the compression table */
 } Http2Header;

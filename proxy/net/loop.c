@@ -322,18 +322,19 @@ loop_event_add(LoopEvent *event, int64_t timeout_us)
 		give_up("event loop cannot wait for one more descriptor");
 }
 
-void
-loop_event_remove(LoopEvent *event)
-{
-	if (event->loop != NULL)
-		event_del(&event->event);
-}
-
 bool
 loop_event_is_added(const LoopEvent *event)
 {
 	return event->loop != NULL &&
 		   event_pending(&event->event, EV_READ | EV_WRITE | EV_TIMEOUT | EV_SIGNAL, NULL) != 0;
+}
+
+void
+loop_event_remove(LoopEvent *event)
+{
+	/* To ask first is cheaper: most timers are removed once more than they are added. */
+	if (loop_event_is_added(event))
+		event_del(&event->event);
 }
 
 void

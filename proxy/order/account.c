@@ -35,7 +35,6 @@
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
-#include <sys/queue.h>
 
 #include "base/bounds.h"
 #include "base/bytes.h"
@@ -45,6 +44,7 @@
 #include "base/setting.h"
 #include "order/account_guard.h"
 #include "order/account_metrics.h"
+#include "order/account_queue.h"
 #include "resilience/attempts.h"
 #include "resilience/quantile.h"
 
@@ -52,7 +52,6 @@
 typedef enum Rest
 {
 	REST_PAUSE,   /* before a retry */
-	REST_PLACE,   /* the wait for a place of the bulkhead */
 	REST_REFUSED, /* nothing: its callback may not come from within begin() */
 } Rest;
 
@@ -73,15 +72,14 @@ struct Account
 	const Config *config;
 	int pending;
 	AccountGuard guard;
-	TAILQ_HEAD(, Call) waiting; /* for a place, in their order */
-	int waiting_count;
+	AccountQueue queue; /* of calls that wait for a place */
 	LoopTask wake;
 	Quantile latencies; /* of attempts that were answered */
 };
 
 struct Call
 {
-	TAILQ_ENTRY(Call) waiting; /* with REST_PLACE */
+	AccountWaiter waiter;
 	Account *account;
 	AttemptPolicy policy;
 	Attempts attempts;
@@ -170,15 +168,6 @@ end_of(const Call *call, AttemptFailure failure)
 			   : ACCOUNT_END_TIME_UP;
 }
 
-/* What the breaker is told of an attempt whose call |goes_on| without having been lost on it. */
-static AccountSign
-sign_of(const ChannelResult *result, AccountVerdict verdict, bool goes_on)
-{
-	if (result->is_refused_here || ((result->is_unprocessed || result->is_lost) && goes_on))
-		return ACCOUNT_SIGN_NONE;
-	return account_message_is_failure(result, verdict) ? ACCOUNT_SIGN_BAD : ACCOUNT_SIGN_GOOD;
-}
-
 /* The other attempt is of no use any more. What it took so far is less than it would have taken. */
 static void
 break_off(Attempt *attempt)
@@ -257,8 +246,8 @@ attempt_ended(void *context, const ChannelResult *result)
 		delay_us = is_repeated ? delay_us : -1;
 	}
 	account_guard_leave(&account->guard, attempt->pass,
-						sign_of(result, verdict, is_repeated || is_under_way(call)), call->is_debt,
-						now_us);
+						account_message_sign(result, verdict, is_repeated || is_under_way(call)),
+						call->is_debt, now_us);
 	account_metrics_attempt(result->status == GRPC_DEADLINE_EXCEEDED, elapsed_us);
 	if (result->status == GRPC_OK || result->status == GRPC_DEADLINE_EXCEEDED)
 		quantile_add(&account->latencies, elapsed_us);
@@ -334,7 +323,7 @@ on_hedge_timer(void *context, short what)
 	(void) what;
 	/* If the loop was late, the end of the first attempt is due, too. */
 	if (attempts_limit(&call->attempts, now_us) == 0 || taken == -1 ||
-		!channel_has_other(account->channel, taken) || account->waiting_count > 0 ||
+		!channel_has_other(account->channel, taken) || account->queue.count > 0 ||
 		!account_guard_is_calm(&account->guard, now_us))
 		return;
 	if (!account_guard_pay(&account->guard, now_us))
@@ -355,14 +344,12 @@ static void
 wait_for_place(Call *call, int64_t now_us)
 {
 	Account *account = call->account;
-	int64_t until_us = call->attempts.begun_us + call->policy.overall_us / 2;
+	int64_t limit_us = account->config->overall_timeout_us / 2;
 
-	if (call->attempt.begun_us == 0 && until_us > now_us &&
-		account->waiting_count < account->config->account_waiting_max)
+	if (call->attempt.begun_us == 0 && call->attempts.begun_us + limit_us > now_us &&
+		account->queue.count < account->config->account_waiting_max)
 	{
-		TAILQ_INSERT_TAIL(&account->waiting, call, waiting);
-		account->waiting_count++;
-		rest(call, REST_PLACE, until_us - now_us);
+		account_queue_add(&account->queue, &call->waiter, call, call->attempts.begun_us, limit_us);
 		return;
 	}
 	metrics_count(&account_metrics.waiting_refused);
@@ -370,16 +357,13 @@ wait_for_place(Call *call, int64_t now_us)
 	rest(call, REST_REFUSED, 0);
 }
 
+/* It has waited for a place for as long as it may. */
 static void
-stop_waiting(Call *call)
+waited_in_vain(void *context)
 {
-	Account *account = call->account;
-	int64_t waited_us = loop_now_us(account->loop) - call->attempts.begun_us;
-
-	TAILQ_REMOVE(&account->waiting, call, waiting);
-	account->waiting_count--;
-	loop_event_remove(&call->timer);
-	metrics_observe(&account_metrics.waiting_seconds, (double) waited_us / CLOCK_SECOND);
+	metrics_count(&account_metrics.bulkhead_calls[false]);
+	finish(context, ACCOUNT_VERDICT_UNTOUCHED, REASON_ACCOUNT_UNAVAILABLE,
+		   ACCOUNT_END_NOT_RETRYABLE);
 }
 
 /* Begins an attempt, or refuses it, for which it may be too late, or makes it wait. */
@@ -410,7 +394,7 @@ try(Call *call)
 {
 	int64_t now_us = loop_now_us(call->account->loop);
 
-	if (call->account->waiting_count > 0 && attempts_limit(&call->attempts, now_us) > 0)
+	if (call->account->queue.count > 0 && attempts_limit(&call->attempts, now_us) > 0)
 		wait_for_place(call, now_us);
 	else
 		enter(call, now_us);
@@ -424,12 +408,9 @@ wake(void *context)
 	int64_t now_us = loop_now_us(account->loop);
 	Call *call;
 
-	while ((call = TAILQ_FIRST(&account->waiting)) != NULL &&
-		   account_guard_look(&account->guard, now_us) != ACCOUNT_FULL)
-	{
-		stop_waiting(call);
+	while (account_guard_look(&account->guard, now_us) != ACCOUNT_FULL &&
+		   (call = account_queue_take(&account->queue)) != NULL)
 		enter(call, now_us);
-	}
 }
 
 static void
@@ -442,13 +423,6 @@ on_timer(void *context, short what)
 	{
 		case REST_PAUSE:
 			try(call);
-			break;
-		case REST_PLACE:
-			stop_waiting(call);
-			metrics_count(&account_metrics.waiting_expired);
-			metrics_count(&account_metrics.bulkhead_calls[false]);
-			finish(call, ACCOUNT_VERDICT_UNTOUCHED, REASON_ACCOUNT_UNAVAILABLE,
-				   ACCOUNT_END_NOT_RETRYABLE);
 			break;
 		case REST_REFUSED:
 			finish(call, ACCOUNT_VERDICT_UNTOUCHED, REASON_ACCOUNT_UNAVAILABLE,
@@ -522,7 +496,7 @@ account_look(Account *account)
 			metrics_count(&account_metrics.passages[ACCOUNT_PASSAGE_OPEN]);
 			break;
 		case ACCOUNT_FULL:
-			if (account->waiting_count < account->config->account_waiting_max)
+			if (account->queue.count < account->config->account_waiting_max)
 				return REASON_NONE;
 			metrics_count(&account_metrics.waiting_refused);
 			metrics_count(&account_metrics.bulkhead_calls[false]);
@@ -548,7 +522,7 @@ account_measure(Account *account)
 	int64_t delay_us = hedge_delay(account);
 
 	account_guard_measure(guard, loop_now_us(account->loop));
-	account_metrics.waiting.value = account->waiting_count;
+	account_metrics.waiting.value = account->queue.count;
 	account_metrics.hedge_seconds.value =
 		delay_us >= 0 ? (double) delay_us / CLOCK_SECOND : (double) NAN;
 	return (AccountState){
@@ -558,7 +532,7 @@ account_measure(Account *account)
 		.breaker_opened = account_metrics.opened.value,
 		.retry_budget = (int64_t) account_metrics.budget_left.value,
 		.running = guard->bulkhead.taken,
-		.waiting = account->waiting_count,
+		.waiting = account->queue.count,
 		.hedge_delay_us = delay_us,
 		.hedges = account_metrics.hedges.value,
 	};
@@ -578,8 +552,8 @@ account_new(Loop *loop, Channel *channel, const Config *config)
 	account->loop = loop;
 	account->channel = channel;
 	account->config = config;
-	TAILQ_INIT(&account->waiting);
 	loop_task_init(&account->wake, loop, wake, account);
+	account_queue_init(&account->queue, loop, waited_in_vain);
 	account_metrics_init();
 	account_guard_init(&account->guard, config, loop_now_us(loop));
 	quantile_init(&account->latencies, HEDGE_PERCENT);
@@ -591,5 +565,6 @@ account_free(Account *account)
 {
 	assert(account->pending == 0);
 	loop_task_cancel(&account->wake);
+	account_queue_close(&account->queue);
 	free(account);
 }

@@ -171,6 +171,9 @@ account_message_judge(const ChannelResult *result, Reason *reason)
 
 	if (result->status != GRPC_OK)
 		return judge_status(result, reason);
+	/* Nearly every reply: proto3 does not write the code 0. */
+	if (result->reply_size == 0)
+		return judge_reply(ACCOUNT__ORDER__V1__RESULT_CODE__SUCCESS, reason);
 	reply = account__order__v1__common_reply__unpack(NULL, result->reply_size, result->reply);
 	verdict = judge_reply(reply != NULL ? (int) reply->code : -1, reason);
 	if (reply != NULL)
@@ -178,8 +181,13 @@ account_message_judge(const ChannelResult *result, Reason *reason)
 	return verdict;
 }
 
-bool
-account_message_is_failure(const ChannelResult *result, AccountVerdict verdict)
+/*
+ * Whether the end of an attempt speaks against the service itself: a lost connection, a time limit,
+ * a server in trouble, an answer that is none. What Account decided, and a request that it does not
+ * understand, do not.
+ */
+static bool
+is_failure(const ChannelResult *result, AccountVerdict verdict)
 {
 	switch (result->status)
 	{
@@ -195,6 +203,14 @@ account_message_is_failure(const ChannelResult *result, AccountVerdict verdict)
 		default:
 			return false;
 	}
+}
+
+AccountSign
+account_message_sign(const ChannelResult *result, AccountVerdict verdict, bool goes_on)
+{
+	if (result->is_refused_here || ((result->is_unprocessed || result->is_lost) && goes_on))
+		return ACCOUNT_SIGN_NONE;
+	return is_failure(result, verdict) ? ACCOUNT_SIGN_BAD : ACCOUNT_SIGN_GOOD;
 }
 
 AttemptFailure

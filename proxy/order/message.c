@@ -14,6 +14,7 @@
 #include "order/message.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,21 +38,49 @@ enum
 
 static_assert(LIST_ORDERS_MAX * ORDER_BYTES_MAX < FRAME_PAYLOAD_MAX, "a page fits into a frame");
 
+/* Where the texts of a request are in its struct; 0, where no field can be: it has none. */
+typedef struct TextOffsets
+{
+	size_t session_id;
+	size_t symbol;
+	size_t key;
+} TextOffsets;
+
 typedef struct MethodRow
 {
 	uint16_t service;
 	uint16_t method;
 	const ProtobufCMessageDescriptor *request; /* NULL: empty */
+	TextOffsets texts;
 } MethodRow;
 
 static const MethodRow methods[] = {
-	{SERVICE_CONTROL, CONTROL_PING, NULL},
-	{SERVICE_AUTH, AUTH_LOGIN, &order_service__v1__login_request__descriptor},
-	{SERVICE_AUTH, AUTH_LOGOUT, NULL},
-	{SERVICE_ORDER, ORDER_PLACE, &order_service__v1__place_order_request__descriptor},
-	{SERVICE_ORDER, ORDER_CANCEL, &order_service__v1__cancel_order_request__descriptor},
-	{SERVICE_ORDER, ORDER_GET, &order_service__v1__get_order_request__descriptor},
-	{SERVICE_ORDER, ORDER_LIST, &order_service__v1__list_orders_request__descriptor},
+	{SERVICE_ORDER,
+	 ORDER_PLACE,
+	 &order_service__v1__place_order_request__descriptor,
+	 {.session_id = offsetof(OrderService__V1__PlaceOrderRequest, session_id),
+	  .symbol = offsetof(OrderService__V1__PlaceOrderRequest, symbol),
+	  .key = offsetof(OrderService__V1__PlaceOrderRequest, idempotency_key)}},
+	{SERVICE_ORDER,
+	 ORDER_CANCEL,
+	 &order_service__v1__cancel_order_request__descriptor,
+	 {.session_id = offsetof(OrderService__V1__CancelOrderRequest, session_id),
+	  .key = offsetof(OrderService__V1__CancelOrderRequest, idempotency_key)}},
+	{SERVICE_ORDER,
+	 ORDER_GET,
+	 &order_service__v1__get_order_request__descriptor,
+	 {.session_id = offsetof(OrderService__V1__GetOrderRequest, session_id),
+	  .key = offsetof(OrderService__V1__GetOrderRequest, idempotency_key)}},
+	{SERVICE_ORDER,
+	 ORDER_LIST,
+	 &order_service__v1__list_orders_request__descriptor,
+	 {.session_id = offsetof(OrderService__V1__ListOrdersRequest, session_id)}},
+	{SERVICE_AUTH,
+	 AUTH_LOGIN,
+	 &order_service__v1__login_request__descriptor,
+	 {.session_id = offsetof(OrderService__V1__LoginRequest, session_id)}},
+	{SERVICE_AUTH, AUTH_LOGOUT, NULL, {0}},
+	{SERVICE_CONTROL, CONTROL_PING, NULL, {0}},
 };
 
 const ProtobufCMessage message_empty = {0};
@@ -150,11 +179,30 @@ continuation_count(uint8_t first)
 	return first >= 0xf0 && first <= 0xf4 ? 3 : -1;
 }
 
+/* How many bytes a text begins with, by eights, that are ASCII and not zero: mostly all. */
+static size_t
+plain_count(const uint8_t *text, size_t size)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101);
+	size_t count = 0;
+
+	for (; size - count >= sizeof(uint64_t); count += sizeof(uint64_t))
+	{
+		uint64_t word;
+
+		memcpy(&word, text + count, sizeof(word));
+		/* The upper bit of a byte that is zero, or has it; also of one behind a zero byte. */
+		if (((word | (word - ones)) & (ones << 7)) != 0)
+			break;
+	}
+	return count;
+}
+
 /* Whether a text is UTF-8 without zero bytes, overlong forms and surrogates. */
 static bool
 is_text(const uint8_t *text, size_t size)
 {
-	for (size_t i = 0; i < size;)
+	for (size_t i = plain_count(text, size); i < size;)
 	{
 		int more = continuation_count(text[i]);
 
@@ -251,34 +299,33 @@ find_method(uint16_t service, uint16_t method)
 	return NULL;
 }
 
-/* A text field of a message by its name; "" where the message has none. */
+/* A text of a message; "" where the message has none. */
 static const char *
-text_field(const ProtobufCMessage *message, const char *name)
+text_at(const ProtobufCMessage *message, size_t offset)
 {
-	const ProtobufCFieldDescriptor *field =
-		protobuf_c_message_descriptor_get_field_by_name(message->descriptor, name);
-
-	if (field == NULL)
-		return "";
-	assert(field->type == PROTOBUF_C_TYPE_STRING);
-	return *(char *const *) ((const uint8_t *) message + field->offset);
+	return offset != 0 ? *(char *const *) ((const uint8_t *) message + offset) : "";
 }
 
 const char *
 message_session_id(const ProtobufCMessage *message)
 {
-	return message == &message_empty ? "" : text_field(message, "session_id");
+	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
+	{
+		if (message != &message_empty && methods[i].request == message->descriptor)
+			return text_at(message, methods[i].texts.session_id);
+	}
+	return "";
 }
 
 /* The reason why a text of the message is too long to be looked at; REASON_NONE when none is. */
 static Reason
-check_lengths(const ProtobufCMessage *message)
+check_lengths(const ProtobufCMessage *message, const TextOffsets *texts)
 {
-	if (strlen(text_field(message, "session_id")) > SESSION_ID_BYTES_MAX)
+	if (strlen(text_at(message, texts->session_id)) > SESSION_ID_BYTES_MAX)
 		return REASON_NO_SESSION;
-	if (strlen(text_field(message, "symbol")) > SYMBOL_BYTES_MAX)
+	if (strlen(text_at(message, texts->symbol)) > SYMBOL_BYTES_MAX)
 		return REASON_SYMBOL_INVALID;
-	if (strlen(text_field(message, "idempotency_key")) > KEY_BYTES_MAX)
+	if (strlen(text_at(message, texts->key)) > KEY_BYTES_MAX)
 		return REASON_KEY_INVALID;
 	return REASON_NONE;
 }
@@ -301,7 +348,7 @@ message_decode(MessageArena *arena, uint16_t service, uint16_t method, const uin
 		message = protobuf_c_message_unpack(row->request, &allocator, size, payload);
 	if (message == NULL)
 		return NULL;
-	*reason = message == &message_empty ? REASON_NONE : check_lengths(message);
+	*reason = message == &message_empty ? REASON_NONE : check_lengths(message, &row->texts);
 	return *reason == REASON_NONE ? message : NULL;
 }
 

@@ -72,15 +72,18 @@ static struct Bucket *
 bucket_of(const SessionCache *cache, const char *id)
 {
 	uint64_t hash = HASH_BEGIN;
-	size_t size = strlen(id);
+	size_t left = strlen(id);
+	uint64_t word;
 
-	for (size_t at = 0; at < size; at += sizeof(uint64_t))
+	for (; left >= sizeof(word); left -= sizeof(word))
 	{
-		uint64_t word = 0;
-
-		memcpy(&word, id + at, size - at < sizeof(word) ? size - at : sizeof(word));
+		memcpy(&word, id, sizeof(word));
+		id += sizeof(word);
 		hash = (hash ^ word) * HASH_FACTOR;
 	}
+	word = 0;
+	memcpy(&word, id, left);
+	hash = (hash ^ word) * HASH_FACTOR;
 	/* The upper bits: each of them depends on all of the words. */
 	return &cache->buckets[hash >> 32 & (cache->bucket_count - 1)];
 }

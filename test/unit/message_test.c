@@ -168,6 +168,33 @@ a_text_that_is_not_utf8_is_refused(void **state)
 	}
 }
 
+/* Texts are looked at by eight bytes: wherever in these the bad one is, it is found. */
+static void
+a_bad_byte_is_found_wherever_it_is(void **state)
+{
+	static const char bad[] = {'\0', '\x80', '\xff', '\xc3'};
+	char text[25];
+
+	(void) state;
+	for (size_t at = 0; at < sizeof(text); at++)
+	{
+		memset(text, 'k', sizeof(text));
+		for (size_t i = 0; i < sizeof(bad); i++)
+		{
+			text[at] = bad[i];
+			bytes_clear(&payload);
+			put_text(8, text, sizeof(text));
+			expect_refused(SERVICE_ORDER, ORDER_PLACE, REASON_PAYLOAD_INVALID);
+		}
+		text[at] = '\x01';
+		if (at + 1 < sizeof(text))
+			memcpy(text + at, "\xc3\xa9", 2);
+		bytes_clear(&payload);
+		put_text(8, text, sizeof(text));
+		expect_decoded(SERVICE_ORDER, ORDER_PLACE);
+	}
+}
+
 static void
 texts_beyond_their_limit_have_their_reason(void **state)
 {
@@ -356,6 +383,7 @@ main(void)
 		TEST(a_method_without_a_request_takes_no_payload),
 		TEST(a_text_with_a_zero_byte_is_refused_and_not_cut),
 		TEST(a_text_that_is_not_utf8_is_refused),
+		TEST(a_bad_byte_is_found_wherever_it_is),
 		TEST(texts_beyond_their_limit_have_their_reason),
 		TEST(a_payload_cut_anywhere_is_refused_or_is_shorter),
 		TEST(unknown_fields_are_passed_over),

@@ -350,6 +350,15 @@ COMMENT ON FUNCTION order_service.place_orders(
     bigint[], text[], text[], smallint[], smallint[], bigint[], bigint[], smallint[]) IS
     'place_order() for many. Items count from 1. Errors: OS400 for arrays of unequal length or too many items';
 
+CREATE FUNCTION order_service.place_orders_packed(
+    p_account_ids bigint[], p_idempotency_keys text[], p_symbols text[], p_sides smallint[],
+    p_order_types smallint[], p_quantities bigint[], p_prices bigint[], p_times_in_force smallint[])
+    RETURNS bytea
+    LANGUAGE C VOLATILE SECURITY DEFINER AS 'MODULE_PATHNAME', 'functions_place_orders';
+COMMENT ON FUNCTION order_service.place_orders_packed(
+    bigint[], text[], text[], smallint[], smallint[], bigint[], bigint[], smallint[]) IS
+    'place_orders() for a program: its rows as one value. Big-endian: number of rows (4 bytes); of each row the number of cells (2); of each cell its size (4; -1: NULL) and its value in binary format, a text with a zero byte behind it that counts';
+
 CREATE FUNCTION order_service.receive_orders(
     p_account_ids bigint[], p_idempotency_keys text[], p_symbols text[], p_sides smallint[],
     p_order_types smallint[], p_quantities bigint[], p_prices bigint[], p_times_in_force smallint[])
@@ -368,7 +377,7 @@ CREATE FUNCTION order_service.receive_orders_packed(
     LANGUAGE C VOLATILE SECURITY DEFINER AS 'MODULE_PATHNAME', 'functions_receive_orders';
 COMMENT ON FUNCTION order_service.receive_orders_packed(
     bigint[], text[], text[], smallint[], smallint[], bigint[], bigint[], smallint[]) IS
-    'receive_orders() for a program: its rows as one value. Big-endian: number of rows (4 bytes); of each row the number of cells (2); of each cell its size (4; -1: NULL) and its value in binary format, a text with a zero byte behind it that counts';
+    'receive_orders() for a program: its rows as one value, as place_orders_packed() has them';
 
 CREATE FUNCTION order_service.settle_orders(p_order_ids bigint[], p_reasons smallint[], p_holds smallint[])
     RETURNS TABLE (item integer, code smallint, reason smallint, detail text, order_id bigint, status smallint,
@@ -381,7 +390,7 @@ CREATE FUNCTION order_service.settle_orders_packed(p_order_ids bigint[], p_reaso
     RETURNS bytea
     LANGUAGE C VOLATILE SECURITY DEFINER AS 'MODULE_PATHNAME', 'functions_settle_orders';
 COMMENT ON FUNCTION order_service.settle_orders_packed(bigint[], smallint[], smallint[]) IS
-    'settle_orders() for a program: its rows as one value, as receive_orders_packed() has them';
+    'settle_orders() for a program: its rows as one value, as place_orders_packed() has them';
 
 CREATE FUNCTION order_service.cancel_orders(
     p_account_ids bigint[], p_idempotency_keys text[], p_order_ids bigint[])

@@ -23,7 +23,7 @@ SELECT functions_are('order_service', ARRAY['apply_execution', 'cancel_order', '
     'close_session', 'event_json', 'event_type_name', 'execution_type_name', 'find_order', 'find_sessions', 'get_order',
     'grant_operator', 'grant_proxy', 'hold_name', 'list_orders', 'open_session', 'order_events', 'order_type_name',
     'outbox_position', 'outbox_status_name',
-    'place_order', 'place_orders', 'preloaded', 'prune_idempotency_keys', 'prune_sessions', 'publisher_stats', 'reason_message',
+    'place_order', 'place_orders', 'place_orders_packed', 'preloaded', 'prune_idempotency_keys', 'prune_sessions', 'publisher_stats', 'reason_message',
     'reason_name', 'receive_orders', 'receive_orders_packed', 'record_hold', 'refuse', 'requeue',
     'requeue_events', 'requeue_matching', 'settle_orders', 'settle_orders_packed', 'side_name', 'status_name',
     'time_in_force_name', 'wake_publisher'], 'these are the functions');

@@ -2,7 +2,7 @@
 -- The arrays of the array forms: their shape is checked as a whole, and a wrong one stores nothing.
 BEGIN;
 \i sql/setup/fixture.sql
-SELECT plan(225);
+SELECT plan(266);
 
 -- A right call of each function with n items, as the texts of its arguments.
 CREATE FUNCTION arguments(function text, n int) RETURNS text[] LANGUAGE sql AS $$
@@ -30,8 +30,8 @@ $$;
 CREATE TABLE positions AS
 SELECT name, position, (arguments(name, 3))[position] AS argument,
     substring((arguments(name, 3))[position] FROM '::([a-z]+)') AS type
-FROM unnest(ARRAY['place_orders', 'receive_orders', 'receive_orders_packed', 'settle_orders', 'settle_orders_packed',
-        'cancel_orders', 'record_hold']) AS name,
+FROM unnest(ARRAY['place_orders', 'place_orders_packed', 'receive_orders', 'receive_orders_packed', 'settle_orders',
+        'settle_orders_packed', 'cancel_orders', 'record_hold']) AS name,
     generate_subscripts(arguments(name, 3), 1) AS position;
 UPDATE positions SET type = 'integer' WHERE type IS NULL;
 

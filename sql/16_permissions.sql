@@ -2,7 +2,7 @@
 -- Who may do what: a role of order-proxy's, a role that was granted nothing, and one that may only use the schema.
 BEGIN;
 \i sql/setup/fixture.sql
-SELECT plan(202);
+SELECT plan(206);
 
 CREATE ROLE regress_proxy;
 CREATE ROLE regress_nobody;

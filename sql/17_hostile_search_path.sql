@@ -3,7 +3,7 @@
 -- temporary schema, is never run and never read.
 BEGIN;
 \i sql/setup/fixture.sql
-SELECT plan(40);
+SELECT plan(41);
 
 -- A schema of a role of order-proxy's, full of traps: functions and operators with the names and arguments of those
 -- in use, and tables and types with our names. A trap that is run raises.
@@ -134,6 +134,8 @@ INSERT INTO calls (role, statement, expected, name) VALUES
         'OS422 idempotency key was used for another request', 'place_order() of another request'),
     ('postgres', $$SELECT (r).replayed FROM (SELECT order_service.place_orders('{7}', '{p}', '{AAPL}', '{1}', '{0}', '{1}',
         '{0}', '{0}') AS r) AS x$$, 'true', 'place_orders()'),
+    ('postgres', $$SELECT pg_catalog.substr(order_service.place_orders_packed('{7}', '{p}', '{AAPL}', '{1}', '{0}', '{1}',
+        '{0}', '{0}'), 19, 2)$$, '\x00c8', 'place_orders_packed()'),
     ('postgres', $$SELECT (order_service.cancel_order(7, 'pc', 1)).status$$, 'OS409 order is in the wrong state',
         'cancel_order()'),
     ('regress_mallory', $$SELECT (r).status FROM (SELECT order_service.get_order(7, 1) AS r) AS x$$, 'CANCELED',

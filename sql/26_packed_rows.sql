@@ -1,8 +1,8 @@
 \unset ECHO
--- receive_orders_packed() and settle_orders_packed(): the rows of the plain forms as one value.
+-- place_orders_packed(), receive_orders_packed(), settle_orders_packed(): the rows of the plain forms as one value.
 BEGIN;
 \i sql/setup/fixture.sql
-SELECT plan(11);
+SELECT plan(14);
 
 -- The format, from the rows.
 CREATE FUNCTION cell(value bytea) RETURNS bytea LANGUAGE sql AS $$
@@ -65,6 +65,25 @@ SELECT is((SELECT (status, hold, order_version)::text FROM order_service.orders 
 SELECT is(order_service.settle_orders_packed('{1,2,NULL,1}', '{0,0,0,20}', '{1,1,1,0}'),
     settled('{1,2,NULL,1}', '{0,0,0,20}', '{1,1,1,0}'), 'repeated, both forms tell the same of every kind of item');
 SELECT is(received_packed(), received(), 'so do those of receiving, now that the order is accepted');
+
+-- Placed orders -----------------------------------------------------------------------------------------------
+
+CREATE FUNCTION placed() RETURNS bytea LANGUAGE sql AS $$
+    SELECT packed(array_agg(cells(item, code, reason, detail, order_id, status, replayed, filled_quantity, updated_at)
+        ORDER BY item), 9)
+    FROM arguments, order_service.place_orders(accounts, ARRAY['p', 'q', 'r', 's', 'p'], symbols, sides, order_types,
+        quantities, prices, times)
+$$;
+CREATE FUNCTION placed_packed() RETURNS bytea LANGUAGE sql AS $$
+    SELECT order_service.place_orders_packed(accounts, ARRAY['p', 'q', 'r', 's', 'p'], symbols, sides, order_types,
+        quantities, prices, times)
+    FROM arguments
+$$;
+SELECT is((SELECT substring(placed_packed() FROM 1 FOR 16)), int4send(5) || int2send(9::smallint) || cell(int4send(1))
+    || int2send(0::smallint), 'place_orders_packed() returns a row for each item');
+SELECT is((SELECT (status, order_version)::text FROM order_service.orders WHERE order_id <> 1), '(1,1)',
+    'and places the good order');
+SELECT is(placed_packed(), placed(), 'repeated, both forms tell the same of every kind of item');
 
 -- Nothing, and what is wrong ----------------------------------------------------------------------------------
 

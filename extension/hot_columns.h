@@ -30,7 +30,7 @@ typedef struct HotColumns
 	int count;
 	const char *names[HOT_COLUMNS_MAX];
 	int16 numbers[HOT_COLUMNS_MAX]; /* where they were found last; 0: not yet */
-	int careful_count; /* of rows that hot_table_insert_missing() looks for before it writes */
+	int careful_count; /* of rows that hot_insert_missing() looks for before it writes */
 } HotColumns;
 
 /* Sets |columns->numbers|: where they are in the table as it is now. */

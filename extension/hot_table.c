@@ -4,9 +4,8 @@
  *
  * DESIGN	To set a statement up and to carry rows through it (arrays, function scans, tuplestores,
  *			expressions) costs several times what the table and its indexes need. So rows go
- *			straight to the table, as COPY has them do: many in one call and, page by page, in one
- *			WAL record. What a user may add to a table works as for a statement: constraints,
- *			indexes, triggers (then row by row), foreign keys, publications.
+ *			straight to the table. What a user may add to a table works as for a statement:
+ *			constraints, indexes, triggers, foreign keys, publications.
  *
  *			Rows are found by the primary key, with a snapshot like that of a statement. Those of a
  *			batch mostly lie side by side, so a search goes on from the row before if it is near.
@@ -21,22 +20,21 @@
 #include "access/genam.h"
 #include "access/skey.h"
 #include "access/stratnum.h"
-#include "access/sysattr.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
-#include "commands/trigger.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
-#include "storage/lmgr.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "hot_command.h"
+#include "hot_insert.h"
 #include "hot_table.h"
 
 /* Rows that are inserted together: enough to fill pages, few enough to keep their slots cheap. */
@@ -59,6 +57,7 @@ struct HotTable
 	TupleTableSlot *added[ROWS_TOGETHER]; /* NULL: not made yet */
 	int added_count;
 	ItemPointerData *places; /* where that of the next is written; NULL: nowhere */
+	bool *is_inserted;       /* where it is written of the next; NULL: all are to be inserted */
 
 	/* The search by key; NULL: there was none yet. */
 	Relation index;
@@ -76,10 +75,7 @@ struct HotTable
 	TupleTableSlot *found;
 	TupleTableSlot *changed;
 
-	CmdType command; /* CMD_UNKNOWN: nothing was written yet */
-	EState *executor;
-	ResultRelInfo *target;
-	List *arbiters; /* the primary key, where rows may be there already */
+	HotCommand command; /* begun when something is written */
 };
 
 HotTable *
@@ -99,6 +95,8 @@ hot_table_open(HotColumns *columns, LOCKMODE lock_mode)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
 						errmsg("\"order_service.%s\" is not an ordinary table", columns->table)));
 	hot_columns_locate(columns, table->relation);
+	table->command.relation = table->relation;
+	table->command.columns = columns;
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	return table;
@@ -130,82 +128,6 @@ hot_table_set(HotTable *table, int column, Datum value)
 	table->current->tts_isnull[index] = false;
 }
 
-static void
-raise_serialization_failure(void)
-{
-	ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					errmsg("could not serialize access due to concurrent update")));
-}
-
-/* What the functions of the executor want to know for writing; and what comes before the rows. */
-static void
-begin_command(HotTable *table, CmdType command, bool is_speculative)
-{
-	Assert(table->command == CMD_UNKNOWN || table->command == command);
-	if (table->command == command)
-		return;
-	PreventCommandIfReadOnly(command == CMD_INSERT ? "INSERT" : "UPDATE");
-	PreventCommandIfParallelMode(command == CMD_INSERT ? "INSERT" : "UPDATE");
-	CheckCmdReplicaIdentity(table->relation, command);
-	if (command == CMD_INSERT)
-		hot_columns_check_all(table->columns, table->relation);
-	table->command = command;
-	table->executor = CreateExecutorState();
-	table->executor->es_output_cid = GetCurrentCommandId(true);
-	table->target = makeNode(ResultRelInfo);
-	InitResultRelInfo(table->target, table->relation, 0, NULL, 0);
-	ExecOpenIndices(table->target, is_speculative);
-	if (is_speculative)
-		table->arbiters = list_make1_oid(compat_primary_key(table->relation));
-	table->executor->es_opened_result_relations = list_make1(table->target); /* for triggers */
-	if (table->target->ri_TrigDesc == NULL)
-		return;
-	AfterTriggerBeginQuery();
-	if (command == CMD_INSERT)
-		ExecBSInsertTriggers(table->executor, table->target);
-	else
-		ExecBSUpdateTriggers(table->executor, table->target);
-}
-
-/* Fires what waits for the end of the command, and makes its rows visible to the next one. */
-static void
-end_command(HotTable *table)
-{
-	if (table->target->ri_TrigDesc != NULL)
-	{
-		if (table->command == CMD_INSERT)
-			ExecASInsertTriggers(table->executor, table->target, NULL);
-		else
-			ExecASUpdateTriggers(table->executor, table->target, NULL);
-		AfterTriggerEndQuery(table->executor);
-	}
-	ExecResetTupleTable(table->executor->es_tupleTable, false);
-	ExecCloseResultRelations(table->executor);
-	FreeExecutorState(table->executor);
-	CommandCounterIncrement();
-}
-
-static void
-check_constraints(HotTable *table, TupleTableSlot *slot)
-{
-	if (RelationGetDescr(table->relation)->constr != NULL)
-		ExecConstraints(table->target, slot, table->executor);
-}
-
-static void
-insert_together(HotTable *table)
-{
-	for (int i = 0; i < table->added_count; i++)
-		check_constraints(table, table->added[i]);
-	table_multi_insert(table->relation, table->added, table->added_count, GetCurrentCommandId(true),
-					   0, NULL);
-	for (int i = 0; i < table->added_count; i++)
-	{
-		compat_insert_index_tuples(table->target, table->added[i], table->executor, false, false);
-		ResetPerTupleExprContext(table->executor);
-	}
-}
-
 void
 hot_table_tell_places(HotTable *table, ItemPointerData *places)
 {
@@ -213,128 +135,31 @@ hot_table_tell_places(HotTable *table, ItemPointerData *places)
 }
 
 void
+hot_table_tell_inserted(HotTable *table, bool *is_inserted)
+{
+	table->is_inserted = is_inserted;
+}
+
+void
 hot_table_insert(HotTable *table)
 {
-	if (table->added_count == 0)
+	int count = table->added_count;
+
+	if (count == 0)
 		return;
-	begin_command(table, CMD_INSERT, false);
-	for (int i = 0; i < table->added_count; i++)
+	hot_command_begin(&table->command, CMD_INSERT, table->is_inserted != NULL);
+	for (int i = 0; i < count; i++)
 		ExecStoreVirtualTuple(table->added[i]);
-	if (table->target->ri_TrigDesc == NULL)
-		insert_together(table);
+	if (table->is_inserted == NULL)
+		hot_insert_all(&table->command, table->added, count);
 	else
 	{
-		/* Triggers see the rows one by one, and may change them. */
-		for (int i = 0; i < table->added_count; i++)
-			ExecSimpleRelationInsert(table->target, table->executor, table->added[i]);
+		hot_insert_missing(&table->command, table->added, count, table->is_inserted);
+		table->is_inserted += count;
 	}
-	for (int i = 0; table->places != NULL && i < table->added_count; i++)
+	for (int i = 0; table->places != NULL && i < count; i++)
 		*table->places++ = table->added[i]->tts_tid;
 	table->added_count = 0;
-}
-
-/* Under REPEATABLE READ and above: a row that is in the way must be one that the snapshot shows. */
-static void
-check_visible(HotTable *table, ItemPointer tid)
-{
-	TupleTableSlot *slot;
-	bool is_null;
-	TransactionId inserter;
-
-	if (!IsolationUsesXactSnapshot())
-		return;
-	slot = table_slot_create(table->relation, NULL);
-	if (!table_tuple_fetch_row_version(table->relation, tid, SnapshotAny, slot))
-		elog(ERROR, "row in conflict of \"order_service.%s\" is gone", table->columns->table);
-	inserter =
-		DatumGetTransactionId(slot_getsysattr(slot, MinTransactionIdAttributeNumber, &is_null));
-	if (!table_tuple_satisfies_snapshot(table->relation, slot, GetActiveSnapshot()) &&
-		!TransactionIdIsCurrentTransactionId(inserter))
-		raise_serialization_failure();
-	ExecDropSingleTupleTableSlot(slot);
-}
-
-/* True when the key of a row is there, of which nobody can say any more that it will go. */
-static bool
-is_there(HotTable *table, TupleTableSlot *slot)
-{
-	ItemPointerData in_the_way;
-
-	if (compat_check_index_constraints(table->target, slot, table->executor, &in_the_way,
-									   table->arbiters))
-		return false;
-	check_visible(table, &in_the_way);
-	table->columns->careful_count = HOT_TABLE_CAREFUL_ROWS;
-	return true;
-}
-
-/*
- * Writes a row in a way that others wait for, and takes it back if its key is there. |recheck|: the
- * indexes whose deferred constraints are to be checked.
- */
-static bool
-insert_speculatively(HotTable *table, TupleTableSlot *slot, List **recheck)
-{
-	uint32 token = SpeculativeInsertionLockAcquire(GetCurrentTransactionId());
-	bool is_conflict = false;
-
-	table_tuple_insert_speculative(table->relation, slot, GetCurrentCommandId(true), 0, NULL,
-								   token);
-	*recheck = compat_insert_index_tuples_unless(table->target, slot, table->executor, &is_conflict,
-												 table->arbiters);
-	table_tuple_complete_speculative(table->relation, slot, token, !is_conflict);
-	SpeculativeInsertionLockRelease(GetCurrentTransactionId());
-	return !is_conflict;
-}
-
-/*
- * Inserts a row unless its key is there. Whether it is can only be known when the row is; to look
- * before tells whether to wait, or to do without.
- */
-static bool
-insert_missing(HotTable *table, TupleTableSlot *slot)
-{
-	bool is_careful = table->columns->careful_count > 0;
-	List *recheck = NIL;
-
-	if (is_careful)
-		table->columns->careful_count--;
-	do
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (is_careful && is_there(table, slot))
-			return false;
-		is_careful = true;
-	} while (!insert_speculatively(table, slot, &recheck));
-	ExecARInsertTriggers(table->executor, table->target, slot, recheck, NULL);
-	return true;
-}
-
-static bool
-passes_triggers(HotTable *table, TupleTableSlot *slot)
-{
-	TriggerDesc *triggers = table->target->ri_TrigDesc;
-
-	return triggers == NULL || !triggers->trig_insert_before_row ||
-		   ExecBRInsertTriggers(table->executor, table->target, slot);
-}
-
-bool
-hot_table_insert_missing(HotTable *table)
-{
-	TupleTableSlot *slot = table->added[0];
-	bool is_inserted;
-
-	Assert(table->added_count == 1);
-	table->added_count = 0;
-	begin_command(table, CMD_INSERT, true);
-	ExecStoreVirtualTuple(slot);
-	if (!passes_triggers(table, slot))
-		return false;
-	check_constraints(table, slot);
-	is_inserted = insert_missing(table, slot);
-	ResetPerTupleExprContext(table->executor);
-	return is_inserted;
 }
 
 /* Makes ready to look for keys by so many conditions. */
@@ -438,7 +263,7 @@ hot_table_lock(HotTable *table)
 	if (result == TM_Ok)
 		return true;
 	if (IsolationUsesXactSnapshot())
-		raise_serialization_failure();
+		hot_command_raise_concurrent();
 	if (result != TM_Deleted)
 		elog(ERROR, "row of \"order_service.%s\" could not be locked: %d", table->columns->table,
 			 (int) result);
@@ -489,8 +314,8 @@ update_with_triggers(HotTable *table)
 {
 	EPQState recheck;
 
-	compat_begin_recheck(&recheck, table->executor);
-	ExecSimpleRelationUpdate(table->target, table->executor, &recheck, table->found,
+	compat_begin_recheck(&recheck, table->command.executor);
+	ExecSimpleRelationUpdate(table->command.target, table->command.executor, &recheck, table->found,
 							 table->changed);
 	EvalPlanQualEnd(&recheck);
 }
@@ -500,21 +325,21 @@ update_alone(HotTable *table)
 {
 	CompatUpdateIndexes update_indexes;
 
-	check_constraints(table, table->changed);
+	hot_command_check(&table->command, table->changed);
 	simple_table_tuple_update(table->relation, &table->found->tts_tid, table->changed,
 							  GetActiveSnapshot(), &update_indexes);
 	if (compat_is_index_update(update_indexes))
-		compat_insert_index_tuples(table->target, table->changed, table->executor, true,
-								   compat_is_summarizing_only(update_indexes));
-	ResetPerTupleExprContext(table->executor);
+		compat_insert_index_tuples(table->command.target, table->changed, table->command.executor,
+								   true, compat_is_summarizing_only(update_indexes));
+	ResetPerTupleExprContext(table->command.executor);
 }
 
 void
 hot_table_update(HotTable *table)
 {
-	begin_command(table, CMD_UPDATE, false);
+	hot_command_begin(&table->command, CMD_UPDATE, false);
 	ExecStoreVirtualTuple(table->changed);
-	if (table->target->ri_TrigDesc == NULL)
+	if (table->command.target->ri_TrigDesc == NULL)
 		update_alone(table);
 	else
 		update_with_triggers(table);
@@ -537,8 +362,7 @@ hot_table_close(HotTable *table)
 		ExecDropSingleTupleTableSlot(table->changed);
 	}
 	PopActiveSnapshot();
-	if (table->command != CMD_UNKNOWN)
-		end_command(table);
+	hot_command_end(&table->command);
 	table_close(table->relation, NoLock);
 	pfree(table);
 }

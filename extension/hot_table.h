@@ -17,8 +17,6 @@
 
 #include "hot_columns.h"
 
-#define HOT_TABLE_CAREFUL_ROWS 1000
-
 typedef struct HotTable HotTable;
 
 /*
@@ -39,18 +37,14 @@ extern void hot_table_set(HotTable *table, int column, Datum value);
 /* Has the place of each row that is inserted written there, in the order they were added. */
 extern void hot_table_tell_places(HotTable *table, ItemPointerData *places);
 
+/*
+ * Has rows inserted unless their primary keys are there already, as hot_insert_missing() does, and
+ * has it written there of each whether it was.
+ */
+extern void hot_table_tell_inserted(HotTable *table, bool *is_inserted);
+
 /* Inserts the rows that were added, as far as that was not done when there were many. */
 extern void hot_table_insert(HotTable *table);
-
-/*
- * Inserts the one row that was added, unless its primary key is there already: what ON CONFLICT DO
- * NOTHING does. Returns whether it was inserted. Waits for a transaction that inserts the same key.
- *
- * Most rows are new, so none is looked for: one that was there leaves a dead row. From then on
- * HOT_TABLE_CAREFUL_ROWS of the table are looked for first, so that requests which come again and
- * again leave nothing.
- */
-extern bool hot_table_insert_missing(HotTable *table);
 
 /* Finds a row by its key; false if there is none. It becomes the row that is read. */
 extern bool hot_table_find(HotTable *table, Datum key);

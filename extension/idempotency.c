@@ -158,7 +158,9 @@ insert_keys(KeyClaim **claims, int count, Command command)
 {
 	TimestampTz now = GetCurrentTransactionStartTimestamp();
 	HotTable *table = hot_table_open(&key_columns, RowExclusiveLock);
+	bool *is_inserted = palloc(sizeof(bool) * count);
 
+	hot_table_tell_inserted(table, is_inserted);
 	for (int i = 0; i < count; i++)
 	{
 		hot_table_add(table);
@@ -167,9 +169,12 @@ insert_keys(KeyClaim **claims, int count, Command command)
 		hot_table_set(table, ORDER_ID, Int64GetDatum(claims[i]->order_id));
 		hot_table_set(table, CREATED_AT, TimestampTzGetDatum(now));
 		hot_table_set(table, COMMAND, Int16GetDatum(command));
-		claims[i]->is_claimed = hot_table_insert_missing(table);
 	}
+	hot_table_insert(table);
 	hot_table_close(table);
+	for (int i = 0; i < count; i++)
+		claims[i]->is_claimed = is_inserted[i];
+	pfree(is_inserted);
 }
 
 /* Claims keys that were found expired, unless somebody else has by now. */

@@ -5,20 +5,49 @@
  * DESIGN	Rows go to the table together, as COPY has them do: page by page, in one WAL record.
  *			Where something has to see them one by one (triggers), they go there one by one.
  *
- *			Rows that may be there already go one by one, each written in a way that others wait
- *			for and taken back if its key is there: what the executor does for ON CONFLICT. Most are
- *			new, so none is looked for: one that was there leaves a dead row. From then on
- *			HOT_INSERT_CAREFUL_ROWS of the table are looked for first, so that requests which come
- *			again and again leave nothing.
+ *			Rows that may be there already go together too. The entry in the primary key decides:
+ *			the index looks for a key and enters the row under one lock, so of two sessions with the
+ *			same key the second one is told of the first. It takes its row back, waits until the
+ *			first session is done, and if that one rolled back tries again with a row of its own,
+ *			written as the executor does it for ON CONFLICT. To write each row in that way costs a
+ *			lock and a second WAL record.
+ *
+ *			Most rows are new, so none is looked for: one that was there leaves a dead row. From
+ *			then on HOT_INSERT_CAREFUL_ROWS of the table are looked for first, so that requests
+ *			which come again and again leave no more than at their first: each row that was there,
+ *			of those that went together.
+ *
+ * LOCKING	Rows get their entries in the order of their keys. While a session waits at a key, it
+ *			has no row there, and no entry of a higher key; its rows of higher keys may lie in the
+ *			table, but nobody finds them. So whoever is waited for goes on to a key that is the same
+ *			or higher, and sessions that wait in a circle would all wait at one key. Each would have
+ *			met a row of the next one there, before the next one took it back and began to wait: so
+ *			each would have begun before the next one, all around the circle.
+ *
+ *			That asks for more than to delete the row. One that a running transaction has inserted
+ *			is waited for whether it has deleted it or not; so two sessions that had waited for a
+ *			third one would then wait for each other.
+ *
+ * LIMITS	Who meets a row in the moment before it is taken back waits for the end of that
+ *			transaction, though it does not have the key.
+ *
+ *			Logical decoding passes over a row that was announced as one to be taken back, but not
+ *			over one of those that went together: a subscriber would insert it, and stop at the
+ *			duplicate. Where a table is decoded, rows are written one by one.
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/sysattr.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/catalog.h"
+#include "catalog/pg_am.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/bufpage.h"
 #include "storage/lmgr.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -27,11 +56,17 @@
 #include "hot_insert.h"
 
 static void
-insert_together(HotCommand *command, TupleTableSlot **slots, int count)
+write_together(HotCommand *command, TupleTableSlot **slots, int count)
 {
 	for (int i = 0; i < count; i++)
 		hot_command_check(command, slots[i]);
 	table_multi_insert(command->relation, slots, count, GetCurrentCommandId(true), 0, NULL);
+}
+
+static void
+insert_together(HotCommand *command, TupleTableSlot **slots, int count)
+{
+	write_together(command, slots, count);
 	for (int i = 0; i < count; i++)
 	{
 		compat_insert_index_tuples(command->target, slots[i], command->executor, false, false);
@@ -88,23 +123,43 @@ is_there(HotCommand *command, TupleTableSlot *slot)
 	return true;
 }
 
+/* Whether the next row is one to be looked for first. */
+static bool
+take_care(HotCommand *command)
+{
+	if (command->columns->careful_count == 0)
+		return false;
+	command->columns->careful_count--;
+	return true;
+}
+
 /*
- * Writes a row in a way that others wait for, and takes it back if its key is there. |recheck|: the
- * indexes whose deferred constraints are to be checked.
+ * Makes the entries of a row that lies in the table; false if its key is there, then they are to be
+ * dead ones. |recheck|: the indexes whose deferred constraints are to be checked.
  */
+static bool
+make_entries(HotCommand *command, TupleTableSlot *slot, List **recheck)
+{
+	bool is_conflict = false;
+
+	*recheck = compat_insert_index_tuples_unless(command->target, slot, command->executor,
+												 &is_conflict, command->arbiters);
+	return !is_conflict;
+}
+
+/* Writes a row in a way that others wait for, and takes it back if its key is there. */
 static bool
 insert_speculatively(HotCommand *command, TupleTableSlot *slot, List **recheck)
 {
 	uint32 token = SpeculativeInsertionLockAcquire(GetCurrentTransactionId());
-	bool is_conflict = false;
+	bool is_new;
 
 	table_tuple_insert_speculative(command->relation, slot, GetCurrentCommandId(true), 0, NULL,
 								   token);
-	*recheck = compat_insert_index_tuples_unless(command->target, slot, command->executor,
-												 &is_conflict, command->arbiters);
-	table_tuple_complete_speculative(command->relation, slot, token, !is_conflict);
+	is_new = make_entries(command, slot, recheck);
+	table_tuple_complete_speculative(command->relation, slot, token, is_new);
 	SpeculativeInsertionLockRelease(GetCurrentTransactionId());
-	return !is_conflict;
+	return is_new;
 }
 
 /*
@@ -112,13 +167,10 @@ insert_speculatively(HotCommand *command, TupleTableSlot *slot, List **recheck)
  * before tells whether to wait, or to do without.
  */
 static bool
-insert_alone(HotCommand *command, TupleTableSlot *slot)
+insert_alone(HotCommand *command, TupleTableSlot *slot, bool is_careful)
 {
-	bool is_careful = command->columns->careful_count > 0;
 	List *recheck = NIL;
 
-	if (is_careful)
-		command->columns->careful_count--;
 	do
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -145,15 +197,86 @@ insert_one(HotCommand *command, TupleTableSlot *slot)
 	if (!passes_triggers(command, slot))
 		return false;
 	hot_command_check(command, slot);
-	return insert_alone(command, slot);
+	return insert_alone(command, slot, take_care(command));
+}
+
+/*
+ * Takes a row back that this command has written, so that it is gone for everybody at once. The
+ * server does so with a speculative row; so it is made one, by a mark in its header. No WAL record
+ * has to tell of the mark: the next one, that the row is gone, overwrites it, and where there is no
+ * next one there is no commit either.
+ */
+static void
+take_back(HotCommand *command, TupleTableSlot *slot)
+{
+	uint32 token = SpeculativeInsertionLockAcquire(GetCurrentTransactionId());
+	Buffer buffer = ReadBuffer(command->relation, ItemPointerGetBlockNumber(&slot->tts_tid));
+	Page page = BufferGetPage(buffer);
+	ItemId item;
+
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	item = PageGetItemId(page, ItemPointerGetOffsetNumber(&slot->tts_tid));
+	HeapTupleHeaderSetSpeculativeToken((HeapTupleHeader) PageGetItem(page, item), token);
+	UnlockReleaseBuffer(buffer);
+	table_tuple_complete_speculative(command->relation, slot, token, false);
+	SpeculativeInsertionLockRelease(GetCurrentTransactionId());
+}
+
+/* Enters a row that lies in the table, unless its key is there; then the row goes. */
+static bool
+enter_missing(HotCommand *command, TupleTableSlot *slot)
+{
+	List *recheck;
+
+	if (take_care(command) && is_there(command, slot))
+	{
+		take_back(command, slot);
+		return false;
+	}
+	if (make_entries(command, slot, &recheck))
+		return true;
+	take_back(command, slot);
+	return insert_alone(command, slot, true);
+}
+
+/*
+ * Whether others would meet a row that is to be taken back elsewhere than at its key: in a further
+ * unique index, whose entries are made in no order.
+ */
+static bool
+has_further_constraints(HotCommand *command)
+{
+	for (int i = 0; i < command->target->ri_NumIndices; i++)
+	{
+		Form_pg_index index = command->target->ri_IndexRelationDescs[i]->rd_index;
+
+		if ((index->indisunique || index->indisexclusion) &&
+			!list_member_oid(command->arbiters, index->indexrelid))
+			return true;
+	}
+	return false;
+}
+
+/* Whether rows can be taken back: only the table and its indexes learn of them. */
+static bool
+can_take_back(HotCommand *command)
+{
+	return command->target->ri_TrigDesc == NULL &&
+		   command->relation->rd_rel->relam == HEAP_TABLE_AM_OID &&
+		   !RelationIsLogicallyLogged(command->relation) && !has_further_constraints(command);
 }
 
 void
 hot_insert_missing(HotCommand *command, TupleTableSlot **slots, int count, bool *is_inserted)
 {
+	bool is_together = command->columns->careful_count == 0 && can_take_back(command);
+
+	if (is_together)
+		write_together(command, slots, count);
 	for (int i = 0; i < count; i++)
 	{
-		is_inserted[i] = insert_one(command, slots[i]);
+		is_inserted[i] =
+			is_together ? enter_missing(command, slots[i]) : insert_one(command, slots[i]);
 		ResetPerTupleExprContext(command->executor);
 	}
 }

@@ -25,8 +25,8 @@ extern void hot_insert_all(HotCommand *command, TupleTableSlot **slots, int coun
 
 /*
  * Inserts rows unless their primary keys are there, and says of each whether it did: what ON
- * CONFLICT DO NOTHING does. Waits for a transaction that inserts the same key. The command
- * is_arbitrated.
+ * CONFLICT DO NOTHING does. Waits for a transaction that inserts the same key. Keys rise from row
+ * to row and from call to call, so that two commands cannot deadlock; the command is_arbitrated.
  */
 extern void hot_insert_missing(HotCommand *command, TupleTableSlot **slots, int count,
 							   bool *is_inserted);

@@ -39,7 +39,7 @@ extern void hot_table_tell_places(HotTable *table, ItemPointerData *places);
 
 /*
  * Has rows inserted unless their primary keys are there already, as hot_insert_missing() does, and
- * has it written there of each whether it was.
+ * has it written there of each whether it was. Rows are added in ascending order of their keys.
  */
 extern void hot_table_tell_inserted(HotTable *table, bool *is_inserted);
 

@@ -217,8 +217,10 @@ take_back(HotCommand *command, TupleTableSlot *slot)
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 	item = PageGetItemId(page, ItemPointerGetOffsetNumber(&slot->tts_tid));
 	HeapTupleHeaderSetSpeculativeToken((HeapTupleHeader) PageGetItem(page, item), token);
-	UnlockReleaseBuffer(buffer);
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	/* Pinned until then: the page is not marked as changed, and must not be read anew. */
 	table_tuple_complete_speculative(command->relation, slot, token, false);
+	ReleaseBuffer(buffer);
 	SpeculativeInsertionLockRelease(GetCurrentTransactionId());
 }
 

@@ -26,7 +26,7 @@ ORDER_TYPES = (1016, 1009, 1009, 1005, 1005, 1016, 1016, 1005)
 SETTLE = b"SELECT order_service.settle_orders_packed($1, $2, $3)"
 SETTLE_TYPES = (1016, 1005, 1005)
 # In a packed row that was not refused: code 200, reason 0, no detail, and behind these the order id.
-PACKED_ID = re.compile(rb"\0\0\0\2\0\xc8\0\0\0\2\0\0\xff\xff\xff\xff\0\0\0\x08(.{8})", re.DOTALL)
+PACKED_ID = re.compile(re.escape(struct.pack("!ihihii", 2, 200, 2, 0, -1, 8)) + b"(.{8})", re.DOTALL)
 COPY_CHUNK = 1 << 20
 # As many as baseline.sql makes.
 SYMBOLS = 1000

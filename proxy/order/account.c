@@ -406,11 +406,9 @@ wake(void *context)
 {
 	Account *account = context;
 	int64_t now_us = loop_now_us(account->loop);
-	Call *call;
 
-	while (account_guard_look(&account->guard, now_us) != ACCOUNT_FULL &&
-		   (call = account_queue_take(&account->queue)) != NULL)
-		enter(call, now_us);
+	while (account->queue.count > 0 && account_guard_look(&account->guard, now_us) != ACCOUNT_FULL)
+		enter(account_queue_take(&account->queue), now_us);
 }
 
 static void

@@ -311,6 +311,27 @@ a_request_and_its_answer_come_whole(void **state)
 	bytes_free(&request.body);
 }
 
+/* Of a header whose value is another one each time, only that is sent each time. */
+static void
+names_are_sent_once(void **state)
+{
+	static Request requests[3];
+	size_t sizes[3];
+
+	(void) state;
+	exchange();
+	for (int i = 0; i < 3; i++)
+	{
+		sizes[i] = client.delivered;
+		ask(&requests[i], 0);
+		exchange();
+		sizes[i] = client.delivered - sizes[i];
+	}
+	/* Two frames; three headers of a byte; the path; a name's number, a size, a value. */
+	assert_true(sizes[1] <= 2 * 9 + 3 + 2 + strlen("/service/method") + 4);
+	assert_int_equal(sizes[2], sizes[1]);
+}
+
 static void
 no_request_before_settings(void **state)
 {
@@ -551,6 +572,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_request_and_its_answer_come_whole),
+		TEST(names_are_sent_once),
 		TEST(no_request_before_settings),
 		TEST(the_peers_limit_of_streams_is_kept),
 		TEST(a_request_reset_before_it_is_sent_never_is),

@@ -6,11 +6,7 @@
  * Pure. A cell that is missing or has not the size of its type breaks the row: the caller reads all
  * cells and looks at |is_broken| once. NULL is read as 0, false, or a NULL pointer.
  *
- * Packed rows are (extension/results.h), all big-endian:
- *
- *		number of rows (4 bytes), then of each row
- *			number of cells (2), then of each cell
- *				its size (4), -1 for NULL, and so many bytes; a text has a zero byte, which counts
+ * How rows are packed: extension/results.h.
  */
 #ifndef PG_ROW_H
 #define PG_ROW_H

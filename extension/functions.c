@@ -41,19 +41,17 @@ PG_FUNCTION_INFO_V1(functions_event_json);
 PG_FUNCTION_INFO_V1(functions_wake_publisher);
 PG_FUNCTION_INFO_V1(functions_outbox_position);
 
+/* Columns of the result rows; the widest has those of receive_orders(). */
 #define SINGLE_COLUMNS 7
-
-/* Columns of result rows. The array forms about orders have the first BATCH_COLUMNS of these. */
-static const Oid order_types[] = {INT4OID, INT2OID, INT2OID,        TEXTOID, INT8OID, INT2OID,
-								  BOOLOID, INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID, INT8OID};
-static const Oid claim_types[] = {INT8OID, INT8OID, INT2OID, TEXTOID, INT2OID,
-								  TEXTOID, TEXTOID, INT8OID, INT4OID};
-static const Oid hold_types[] = {INT4OID, INT2OID, INT2OID, TEXTOID, INT8OID, INT2OID};
-
 #define BATCH_COLUMNS 9
-#define RECEIVE_COLUMNS lengthof(order_types)
-#define CLAIM_COLUMNS lengthof(claim_types)
-#define HOLD_COLUMNS lengthof(hold_types)
+#define RECEIVE_COLUMNS 12
+#define CLAIM_COLUMNS 9
+#define HOLD_COLUMNS 6
+
+/* The types of those that are packed: the first BATCH_COLUMNS of them, or all. */
+static const Oid packed_types[RECEIVE_COLUMNS] = {INT4OID,        INT2OID, INT2OID, TEXTOID,
+												  INT8OID,        INT2OID, BOOLOID, INT8OID,
+												  TIMESTAMPTZOID, TEXTOID, TEXTOID, INT8OID};
 
 /*
  * Names of the arguments, or of their items, in the order of the signatures: for who left one out.
@@ -313,7 +311,7 @@ admit(FunctionCallInfo fcinfo, AdmissionMode mode)
 	Outcome *outcomes = palloc0(sizeof(Outcome) * Max(count, 1));
 	Results results;
 
-	results_begin(&results, fcinfo, order_types,
+	results_begin(&results, fcinfo, packed_types,
 				  mode == ADMISSION_ACCEPT ? BATCH_COLUMNS : RECEIVE_COLUMNS);
 	connect();
 	admission_run(items, count, mode, outcomes);
@@ -356,7 +354,7 @@ functions_settle_orders(PG_FUNCTION_ARGS)
 		items[i].reason = DatumGetInt16(arrays[1].values[i]);
 		items[i].hold = DatumGetInt16(arrays[2].values[i]);
 	}
-	results_begin(&results, fcinfo, order_types, BATCH_COLUMNS);
+	results_begin(&results, fcinfo, packed_types, BATCH_COLUMNS);
 	connect();
 	settlement_run(items, count, outcomes);
 	return_batch(&results, outcomes, count);
@@ -383,7 +381,7 @@ functions_cancel_orders(PG_FUNCTION_ARGS)
 		items[i].key = arguments_text(arrays[1].values[i], &items[i].key_length);
 		items[i].order_id = DatumGetInt64(arrays[2].values[i]);
 	}
-	results_begin(&results, fcinfo, order_types, BATCH_COLUMNS);
+	results_begin(&results, fcinfo, NULL, BATCH_COLUMNS);
 	connect();
 	cancellation_run(items, count, outcomes);
 	return_batch(&results, outcomes, count);
@@ -412,7 +410,7 @@ functions_claim_unsettled(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(MAKE_SQLSTATE('O', 'S', '4', '0', '0')),
 				 errmsg("limit must be within 0 to %d and the lease positive", BATCH_ITEMS_MAX)));
-	results_begin(&results, fcinfo, claim_types, CLAIM_COLUMNS);
+	results_begin(&results, fcinfo, NULL, CLAIM_COLUMNS);
 	connect();
 	count = resolution_claim(PG_GETARG_INT32(0), to_milliseconds(PG_GETARG_INTERVAL_P(1)), &tasks);
 	for (int i = 0; i < count; i++)
@@ -484,7 +482,7 @@ functions_record_hold(PG_FUNCTION_ARGS)
 		items[i].hold = DatumGetInt16(arrays[1].values[i]);
 		items[i].retry_after_ms = DatumGetInt32(arrays[2].values[i]);
 	}
-	results_begin(&results, fcinfo, hold_types, HOLD_COLUMNS);
+	results_begin(&results, fcinfo, NULL, HOLD_COLUMNS);
 	connect();
 	resolution_record(items, count, outcomes);
 	return_holds(&results, outcomes, count);

@@ -23,6 +23,8 @@ results_begin(Results *results, FunctionCallInfo fcinfo, const Oid *types, int c
 		results->set = (ReturnSetInfo *) fcinfo->resultinfo;
 		return;
 	}
+	if (types == NULL)
+		elog(ERROR, "function has no packed form");
 	pq_begintypsend(&results->packed);
 	/* The number of rows, when it is known. */
 	pq_sendint32(&results->packed, 0);
@@ -76,12 +78,12 @@ results_put(Results *results, Datum *values, bool *is_null)
 {
 	StringInfo out = &results->packed;
 
-	results->row_count++;
 	if (results->set != NULL)
 	{
 		tuplestore_putvalues(results->set->setResult, results->set->setDesc, values, is_null);
 		return;
 	}
+	results->row_count++;
 	pq_sendint16(out, results->column_count);
 	for (int i = 0; i < results->column_count; i++)
 	{

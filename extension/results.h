@@ -26,14 +26,14 @@ typedef struct Results
 	ReturnSetInfo *set; /* NULL: they are packed */
 	const Oid *types;
 	int column_count;
-	uint32 row_count;
+	uint32 row_count; /* that are packed */
 	StringInfoData packed;
 } Results;
 
 /*
  * Begins the results of a function: packed if it is declared to return one value, else a set.
- * |types| are those of the columns: int2, int4, int8, bool, text, timestamptz. Both forms live in
- * the memory that is current now.
+ * |types| are those of the columns: int2, int4, int8, bool, text, timestamptz; NULL for a function
+ * that has no packed form. Both forms live in the memory that is current now.
  */
 extern void results_begin(Results *results, FunctionCallInfo fcinfo, const Oid *types,
 						  int column_count);

@@ -77,8 +77,7 @@ bytes_append(Bytes *bytes, const void *data, size_t size)
 void
 bytes_append_u8(Bytes *bytes, uint8_t value)
 {
-	*bytes_reserve(bytes, sizeof(value)) = value;
-	bytes->size += sizeof(value);
+	bytes_append(bytes, &value, sizeof(value));
 }
 
 void
@@ -86,8 +85,7 @@ bytes_append_u16(Bytes *bytes, uint16_t value)
 {
 	uint16_t data = htobe16(value);
 
-	memcpy(bytes_reserve(bytes, sizeof(data)), &data, sizeof(data));
-	bytes->size += sizeof(data);
+	bytes_append(bytes, &data, sizeof(data));
 }
 
 void
@@ -95,8 +93,7 @@ bytes_append_u32(Bytes *bytes, uint32_t value)
 {
 	uint32_t data = htobe32(value);
 
-	memcpy(bytes_reserve(bytes, sizeof(data)), &data, sizeof(data));
-	bytes->size += sizeof(data);
+	bytes_append(bytes, &data, sizeof(data));
 }
 
 void
@@ -104,8 +101,7 @@ bytes_append_u64(Bytes *bytes, uint64_t value)
 {
 	uint64_t data = htobe64(value);
 
-	memcpy(bytes_reserve(bytes, sizeof(data)), &data, sizeof(data));
-	bytes->size += sizeof(data);
+	bytes_append(bytes, &data, sizeof(data));
 }
 
 void

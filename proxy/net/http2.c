@@ -309,6 +309,7 @@ static ssize_t
 read_body(nghttp2_session *session, int32_t id, uint8_t *buffer, size_t size, uint32_t *flags,
 		  nghttp2_data_source *source, void *context)
 {
+	/* Still there: nghttp2 asks for no body of a stream that it has closed. */
 	Http2Stream *stream = source->ptr;
 	bool is_last;
 

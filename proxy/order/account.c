@@ -168,6 +168,15 @@ end_of(const Call *call, AttemptFailure failure)
 			   : ACCOUNT_END_TIME_UP;
 }
 
+/* What the breaker is told of an attempt whose call |goes_on| without having been lost on it. */
+static AccountSign
+sign_of(const ChannelResult *result, AccountVerdict verdict, bool goes_on)
+{
+	if (result->is_refused_here || ((result->is_unprocessed || result->is_lost) && goes_on))
+		return ACCOUNT_SIGN_NONE;
+	return account_message_is_failure(result, verdict) ? ACCOUNT_SIGN_BAD : ACCOUNT_SIGN_GOOD;
+}
+
 /* The other attempt is of no use any more. What it took so far is less than it would have taken. */
 static void
 break_off(Attempt *attempt)
@@ -246,8 +255,8 @@ attempt_ended(void *context, const ChannelResult *result)
 		delay_us = is_repeated ? delay_us : -1;
 	}
 	account_guard_leave(&account->guard, attempt->pass,
-						account_message_sign(result, verdict, is_repeated || is_under_way(call)),
-						call->is_debt, now_us);
+						sign_of(result, verdict, is_repeated || is_under_way(call)), call->is_debt,
+						now_us);
 	account_metrics_attempt(result->status == GRPC_DEADLINE_EXCEEDED, elapsed_us);
 	if (result->status == GRPC_OK || result->status == GRPC_DEADLINE_EXCEEDED)
 		quantile_add(&account->latencies, elapsed_us);

@@ -10,7 +10,6 @@
 #define ACCOUNT_GUARD_H
 
 #include "base/config.h"
-#include "order/account_message.h"
 #include "resilience/breaker.h"
 #include "resilience/budget.h"
 #include "resilience/bulkhead.h"
@@ -32,6 +31,14 @@ typedef enum AccountAdmission
 	ACCOUNT_SHUT, /* by the circuit breaker */
 	ACCOUNT_FULL, /* all places of the bulkhead are taken */
 } AccountAdmission;
+
+/* What an attempt says about the service. */
+typedef enum AccountSign
+{
+	ACCOUNT_SIGN_GOOD,
+	ACCOUNT_SIGN_BAD,
+	ACCOUNT_SIGN_NONE, /* it was not made, or is made again at once: the next one counts */
+} AccountSign;
 
 /* Closed and empty. |config| outlives it. */
 extern void account_guard_init(AccountGuard *guard, const Config *config, int64_t now_us);

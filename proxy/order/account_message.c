@@ -181,13 +181,8 @@ account_message_judge(const ChannelResult *result, Reason *reason)
 	return verdict;
 }
 
-/*
- * Whether the end of an attempt speaks against the service itself: a lost connection, a time limit,
- * a server in trouble, an answer that is none. What Account decided, and a request that it does not
- * understand, do not.
- */
-static bool
-is_failure(const ChannelResult *result, AccountVerdict verdict)
+bool
+account_message_is_failure(const ChannelResult *result, AccountVerdict verdict)
 {
 	switch (result->status)
 	{
@@ -203,14 +198,6 @@ is_failure(const ChannelResult *result, AccountVerdict verdict)
 		default:
 			return false;
 	}
-}
-
-AccountSign
-account_message_sign(const ChannelResult *result, AccountVerdict verdict, bool goes_on)
-{
-	if (result->is_refused_here || ((result->is_unprocessed || result->is_lost) && goes_on))
-		return ACCOUNT_SIGN_NONE;
-	return is_failure(result, verdict) ? ACCOUNT_SIGN_BAD : ACCOUNT_SIGN_GOOD;
 }
 
 AttemptFailure

@@ -51,14 +51,6 @@ typedef enum AccountVerdict
 
 #define ACCOUNT_VERDICT_COUNT 4
 
-/* What an attempt says about the service. */
-typedef enum AccountSign
-{
-	ACCOUNT_SIGN_GOOD,
-	ACCOUNT_SIGN_BAD,
-	ACCOUNT_SIGN_NONE, /* it was not made, or is made again at once: the next one counts */
-} AccountSign;
-
 /* The :path of a method. Static. */
 extern const char *account_message_path(AccountMethod method);
 
@@ -69,9 +61,12 @@ extern void account_message_pack(AccountMethod method, const AccountReservation 
 /* What the end of an attempt means; |*reason| is what to settle the order with. */
 extern AccountVerdict account_message_judge(const ChannelResult *result, Reason *reason);
 
-/* What the breaker is told of an attempt whose call |goes_on| without having been lost on it. */
-extern AccountSign account_message_sign(const ChannelResult *result, AccountVerdict verdict,
-										bool goes_on);
+/*
+ * Whether the end of an attempt speaks against the service itself, so that its breaker has to know:
+ * a lost connection, a time limit, a server in trouble, an answer that is none. What Account
+ * decided, and a request that it does not understand, do not.
+ */
+extern bool account_message_is_failure(const ChannelResult *result, AccountVerdict verdict);
 
 /* Whether and how the attempt may be repeated. An answer of Account's is not asked for again. */
 extern AttemptFailure account_message_failure(const ChannelResult *result);

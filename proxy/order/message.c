@@ -54,6 +54,7 @@ typedef struct MethodRow
 	TextOffsets texts;
 } MethodRow;
 
+/* What is asked for most comes first. */
 static const MethodRow methods[] = {
 	{SERVICE_ORDER,
 	 ORDER_PLACE,
@@ -311,7 +312,7 @@ message_session_id(const ProtobufCMessage *message)
 {
 	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
 	{
-		if (message != &message_empty && methods[i].request == message->descriptor)
+		if (methods[i].request == message->descriptor)
 			return text_at(message, methods[i].texts.session_id);
 	}
 	return "";

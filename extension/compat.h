@@ -65,6 +65,13 @@ typedef bool CompatUpdateIndexes;
 	ExecInsertIndexTuples((target), (slot), (executor), false, true, (is_conflict), (arbiters))
 #endif
 
+/* 16 wants to know the table of an index, for its recovery conflicts. */
+#if PG_VERSION_NUM >= 160000
+#define compat_index_root(index, table) _bt_getroot((index), (table), BT_READ)
+#else
+#define compat_index_root(index, table) ((void) (table), _bt_getroot((index), BT_READ))
+#endif
+
 /*
  * 18 counts what index scans read, knows primary keys that are checked late, and may look for
  * conflicts of a row that is there already.

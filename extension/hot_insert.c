@@ -45,6 +45,7 @@
 #include "catalog/pg_am.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
+#include "executor/instrument.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "storage/bufpage.h"
@@ -54,24 +55,43 @@
 
 #include "compat.h"
 #include "hot_insert.h"
+#include "index_prefetch.h"
+
+/* Has the pages of the indexes read together, unless those of the rows before were all there. */
+static void
+warm_up(HotCommand *command, TupleTableSlot **slots, int count)
+{
+	int asked;
+
+	if (command->columns->is_warm || count < 2)
+		return;
+	asked = index_prefetch(command->target, slots, count);
+	if (asked > 0)
+		elog(DEBUG1, "asked for %d pages of the indexes of \"order_service.%s\" together", asked,
+			 command->columns->table);
+}
 
 static void
 write_together(HotCommand *command, TupleTableSlot **slots, int count)
 {
 	for (int i = 0; i < count; i++)
 		hot_command_check(command, slots[i]);
+	warm_up(command, slots, count);
 	table_multi_insert(command->relation, slots, count, GetCurrentCommandId(true), 0, NULL);
 }
 
 static void
 insert_together(HotCommand *command, TupleTableSlot **slots, int count)
 {
+	int64 reads = pgBufferUsage.shared_blks_read;
+
 	write_together(command, slots, count);
 	for (int i = 0; i < count; i++)
 	{
 		compat_insert_index_tuples(command->target, slots[i], command->executor, false, false);
 		ResetPerTupleExprContext(command->executor);
 	}
+	command->columns->is_warm = pgBufferUsage.shared_blks_read == reads;
 }
 
 void
@@ -272,6 +292,7 @@ void
 hot_insert_missing(HotCommand *command, TupleTableSlot **slots, int count, bool *is_inserted)
 {
 	bool is_together = command->columns->careful_count == 0 && can_take_back(command);
+	int64 reads = pgBufferUsage.shared_blks_read;
 
 	if (is_together)
 		write_together(command, slots, count);
@@ -281,4 +302,5 @@ hot_insert_missing(HotCommand *command, TupleTableSlot **slots, int count, bool 
 			is_together ? enter_missing(command, slots[i]) : insert_one(command, slots[i]);
 		ResetPerTupleExprContext(command->executor);
 	}
+	command->columns->is_warm = pgBufferUsage.shared_blks_read == reads;
 }

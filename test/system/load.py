@@ -28,6 +28,11 @@ HELD, NO_HOLD = 1, 0
 
 PLACE = "SELECT order_id, code, replayed FROM order_service.place_order(%s, %s, %s, %s, %s, %s, %s, %s)"
 CANCEL = "SELECT order_id, code, replayed FROM order_service.cancel_order(%s, %s, %s)"
+PLACE_ALL = (
+    "SELECT order_id, code, replayed FROM order_service.place_orders("
+    "%s::bigint[], %s::text[], %s::text[], %s::smallint[], %s::smallint[], %s::bigint[], %s::bigint[], %s::smallint[])"
+    " ORDER BY item"
+)
 RECEIVE = (
     "SELECT code, order_id, status, replayed FROM order_service.receive_orders("
     "%s::bigint[], %s::text[], %s::text[], %s::smallint[], %s::smallint[], %s::bigint[], %s::bigint[], %s::smallint[])"
@@ -55,6 +60,14 @@ def place(connection, key, account=1, side="BUY", quantity=10, price=PRICE):
     """Place one LIMIT order by the single call; its id."""
     row = connection.execute(PLACE, [account, key, SYMBOLS[0], side, "LIMIT", quantity, price, "DAY"]).fetchone()
     return row[0]
+
+
+def place_all(connection, requests):
+    """One call of place_orders() for (account, key) each, LIMIT DAY orders; its rows (order id, code, replayed)."""
+    count = len(requests)
+    columns = [[account for account, _ in requests], [key for _, key in requests]]
+    columns += [[SYMBOLS[0]] * count, [1] * count, [1] * count, [10] * count, [PRICE] * count, [0] * count]
+    return connection.execute(PLACE_ALL, columns).fetchall()
 
 
 def cancel(connection, order_id, account=1):

@@ -7,15 +7,10 @@ import uuid
 
 import psycopg
 import pytest
-from load import PRICE, SYMBOLS, add_instruments
+from load import add_instruments, place_all
 from soak import sized
 from stack import wait_until
 
-PLACE = (
-    "SELECT order_id, code, replayed FROM order_service.place_orders("
-    "%s::bigint[], %s::text[], %s::text[], %s::smallint[], %s::smallint[], %s::bigint[], %s::bigint[], %s::smallint[])"
-    " ORDER BY item"
-)
 KEYS = "SELECT account_id, key, order_id FROM order_service.idempotency_key ORDER BY 1, 2"
 STRAY = (
     "SELECT count(*) FROM order_service.idempotency_key k FULL JOIN order_service.orders o USING (order_id, account_id)"
@@ -37,14 +32,6 @@ PLACER = "placer"
 # What ends a call: pg_terminate_backend() and pg_cancel_backend(). None: the connection was already gone.
 DISTURBED = ("57P01", "57014", None)
 VICTIM = "SELECT {}(pid) FROM pg_stat_activity WHERE application_name = %s ORDER BY random() LIMIT 1"
-
-
-def place_all(connection, requests):
-    """One call for (account, key) each; its rows."""
-    count = len(requests)
-    columns = [[account for account, _ in requests], [key for _, key in requests]]
-    columns += [[SYMBOLS[0]] * count, [1] * count, [1] * count, [10] * count, [PRICE] * count, [0] * count]
-    return connection.execute(PLACE, columns).fetchall()
 
 
 class Keys:

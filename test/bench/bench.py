@@ -11,7 +11,7 @@ import hashlib
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 DIRECTORY = Path(__file__).resolve().parent
@@ -242,6 +242,7 @@ def describe(arguments, servers):
         "backlog": arguments.backlog,
         "patience": arguments.patience,
         "existing": arguments.existing,
+        "huge_pages": arguments.huge_pages,
         "proxy_settings": servers.proxy_settings,
     }
 
@@ -263,6 +264,9 @@ def parse_arguments():
         "--existing", type=int, default=0, help="compare with a second server that has so many orders already (none)"
     )
     parser.add_argument(
+        "--huge-pages", action="store_true", help="with --existing: reserve huge pages for the buffers meanwhile (root)"
+    )
+    parser.add_argument(
         "--proxy", action="append", default=[], metavar="NAME=VALUE", help="of part e: a setting that is not its default"
     )
     parser.add_argument("--backlog", type=int, default=BACKLOG, help="events of the drain (%(default)s)")
@@ -280,6 +284,8 @@ def parse_arguments():
         parser.error("parts are a, b, c, d, e; seconds and rounds are at least 1")
     if not arguments.only and not arguments.existing:
         parser.error("without parts there are existing orders to compare with")
+    if arguments.huge_pages and not arguments.existing:
+        parser.error("--huge-pages is for --existing")
     if not all("=" in setting for setting in arguments.proxy):
         parser.error("a setting of the proxy is NAME=VALUE, such as account.attempt_timeout=1s")
     return arguments
@@ -289,7 +295,13 @@ def main():
     arguments = parse_arguments()
     stack.exit_on_signals()
     stack.require_extension()
-    with stack.Scratch("bench") as directory, Servers(directory).running() as servers:
+    settings = growth.SETTINGS if arguments.existing else {}
+    with ExitStack() as ends:
+        if arguments.huge_pages:
+            ends.enter_context(growth.huge_pages())
+            settings = {**settings, "huge_pages": "on"}
+        directory = ends.enter_context(stack.Scratch("bench"))
+        servers = ends.enter_context(Servers(directory, settings).running())
         servers.proxy_settings = dict(setting.split("=", 1) for setting in arguments.proxy)
         head = describe(arguments, servers)
         if arguments.profile:
@@ -304,6 +316,8 @@ def main():
             for number in range(1, arguments.rounds + 1):
                 bench.run_round(number)
         print(f"commit {head['commit']}, {head['date']}, {arguments.rounds} rounds of {arguments.seconds} s\n")
+        if arguments.huge_pages:
+            print("The buffers are in huge pages\n")
         if arguments.proxy:
             print(f"The proxy's settings are not its defaults: {', '.join(arguments.proxy)}\n")
         print(bench.text())

@@ -5,9 +5,17 @@ Processes that end meanwhile are not lost: what a backend used moves to its post
 
 import os
 import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from host import SandboxError
 
 TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
 PROCESSORS = os.cpu_count()
+MEMORY_MB = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+
+VM = Path("/proc/sys/vm")
+HUGE_PAGE_MB = 2
 
 # Titles of PostgreSQL's children, after "postgres: ". Everything else is a backend of a client.
 KINDS = {
@@ -128,9 +136,41 @@ class QuietWatch:
         return is_quiet
 
 
+def forget_files(directory):
+    """Have the kernel drop what it has cached of the files in a directory, which nobody is writing."""
+    for path in directory.rglob("*"):
+        if path.is_file():
+            with open(path, "rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def description():
     """What the figures were measured on."""
     with open("/proc/cpuinfo", encoding="utf-8") as file:
         models = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return {"processors": PROCESSORS, "model": models[0] if models else "?", "memory_gb": round(memory, 1)}
+    return {"processors": PROCESSORS, "model": models[0] if models else "?", "memory_gb": round(MEMORY_MB / 1024, 1)}
+
+
+def _reserve(count):
+    """Have so many huge pages in all."""
+    # What files have cached lies everywhere, and there are not enough small ones side by side.
+    os.sync()
+    (VM / "drop_caches").write_text("3")
+    (VM / "compact_memory").write_text("1")
+    (VM / "nr_hugepages").write_text(str(count))
+    found = int((VM / "nr_hugepages").read_text())
+    if found < count:
+        raise SandboxError(f"there are {found} huge pages, not {count}")
+
+
+@contextmanager
+def huge_pages(megabytes):
+    """So much memory in huge pages, beside those that there are, for as long as it is needed. Needs root."""
+    if os.geteuid() != 0:
+        raise SandboxError("huge pages are reserved by root")
+    before = int((VM / "nr_hugepages").read_text())
+    try:
+        _reserve(before + -(-megabytes // HUGE_PAGE_MB))
+        yield
+    finally:
+        (VM / "nr_hugepages").write_text(str(before))

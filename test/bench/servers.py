@@ -41,6 +41,7 @@ FROM pg_stat_wal w"""
 class Servers:
     """PostgreSQL and Kafka, running. `connection` is ours alone; what its backend uses is not counted.
 
+    settings: of PostgreSQL, which precede SETTINGS.
     kafka: a broker that runs already, of somebody else; None for one of our own.
     programs: {kind: server} of what else runs for a while, and takes part in the costs.
     proxy_settings: {"section.name": value} for the proxies before it, which otherwise have their defaults.
@@ -51,7 +52,8 @@ class Servers:
         self.directory = directory
         self.kafka = kafka or stack.Kafka(directory / "kafka")
         self._has_own_kafka = kafka is None
-        self.postgres = stack.Postgres(directory / "postgres", settings={**SETTINGS, **(settings or {})})
+        self.settings = settings or {}
+        self.postgres = stack.Postgres(directory / "postgres", settings={**SETTINGS, **self.settings})
         self.connection = None
         self.has_publisher = True
         self.programs = {}

@@ -6,6 +6,7 @@
 #define COMPAT_H
 
 #include "access/genam.h"
+#include "access/nbtree.h"
 #include "access/tableam.h"
 #include "access/xlog.h"
 #include "catalog/pg_database.h"

@@ -31,7 +31,7 @@ typedef struct HotColumns
 	const char *names[HOT_COLUMNS_MAX];
 	int16 numbers[HOT_COLUMNS_MAX]; /* where they were found last; 0: not yet */
 	int careful_count; /* of rows that hot_insert_missing() looks for before it writes */
-	bool is_warm;      /* rows that went there together last had to wait for no page to be read */
+	bool is_warm;      /* the rows that were inserted last had to wait for no page to be read */
 } HotColumns;
 
 /* Sets |columns->numbers|: where they are in the table as it is now. */

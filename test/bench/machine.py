@@ -1,4 +1,4 @@
-"""Who used the processors: /proc before and after, by kind of process.
+"""The machine: who used its processors, by kind of process, from /proc before and after; what its memory is used for.
 
 Processes that end meanwhile are not lost: what a backend used moves to its postmaster's account of dead children.
 """

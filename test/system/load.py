@@ -28,16 +28,11 @@ HELD, NO_HOLD = 1, 0
 
 PLACE = "SELECT order_id, code, replayed FROM order_service.place_order(%s, %s, %s, %s, %s, %s, %s, %s)"
 CANCEL = "SELECT order_id, code, replayed FROM order_service.cancel_order(%s, %s, %s)"
-PLACE_ALL = (
-    "SELECT order_id, code, replayed FROM order_service.place_orders("
-    "%s::bigint[], %s::text[], %s::text[], %s::smallint[], %s::smallint[], %s::bigint[], %s::bigint[], %s::smallint[])"
-    " ORDER BY item"
+ORDERS = (
+    "%s::bigint[], %s::text[], %s::text[], %s::smallint[], %s::smallint[], %s::bigint[], %s::bigint[], %s::smallint[]"
 )
-RECEIVE = (
-    "SELECT code, order_id, status, replayed FROM order_service.receive_orders("
-    "%s::bigint[], %s::text[], %s::text[], %s::smallint[], %s::smallint[], %s::bigint[], %s::bigint[], %s::smallint[])"
-    " ORDER BY item"
-)
+PLACE_ALL = f"SELECT order_id, code, replayed FROM order_service.place_orders({ORDERS}) ORDER BY item"
+RECEIVE = f"SELECT code, order_id, status, replayed FROM order_service.receive_orders({ORDERS}) ORDER BY item"
 SETTLE = (
     "SELECT code, order_id, status FROM order_service.settle_orders(%s::bigint[], %s::smallint[], %s::smallint[])"
     " ORDER BY item"

@@ -135,7 +135,6 @@ split_candidates(Candidate **candidates, int count, KeyClaim **claims, int *clai
 				 KeyClaim **lookups, int *lookup_count)
 {
 	Candidate *last = NULL;
-	Oid sequence = ids_sequence("order_id_seq");
 
 	qsort(candidates, count, sizeof(Candidate *), idempotency_compare);
 	*claim_count = 0;
@@ -155,10 +154,19 @@ split_candidates(Candidate **candidates, int count, KeyClaim **claims, int *clai
 			candidate->original = last;
 			continue;
 		}
-		claim->order_id = ids_next(sequence);
 		claims[(*claim_count)++] = claim;
 		last = candidate;
 	}
+}
+
+/* Gives each claim the id that its order will have, in the order of their keys. */
+static void
+number_orders(KeyClaim **claims, int count)
+{
+	int64 first = count > 0 ? ids_take(ids_sequence("order_id_seq"), count) : 0;
+
+	for (int i = 0; i < count; i++)
+		claims[i]->order_id = first + i;
 }
 
 static void
@@ -327,6 +335,7 @@ admission_run(const AdmissionItem *items, int count, AdmissionMode mode, Outcome
 		return;
 	check_instruments(candidates, passed);
 	split_candidates(candidates, passed, claims, &claim_count, lookups, &lookup_count);
+	number_orders(claims, claim_count);
 	idempotency_claim(claims, claim_count, COMMAND_PLACE);
 	idempotency_find(lookups, lookup_count);
 	record_orders(claims, claim_count, mode);

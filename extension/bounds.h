@@ -16,10 +16,11 @@
 #define SYMBOL_LENGTH_MAX 32
 
 /*
- * Places of instruments that a backend remembers, 6 bytes each: a market has some thousand symbols,
- * and two that share a place cost each other a look into the index.
+ * Places of instruments that a backend remembers, 12 bytes each, in sets: a market has some
+ * thousand symbols, and more of them than a set has places cost each other looks into the index.
  */
 #define INSTRUMENT_PLACES 4096
+#define INSTRUMENT_PLACES_PER_SET 4
 
 /* An ISO 4217 code. */
 #define CURRENCY_LENGTH 3

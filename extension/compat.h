@@ -10,6 +10,7 @@
 #include "access/tableam.h"
 #include "access/xlog.h"
 #include "catalog/pg_database.h"
+#include "commands/sequence.h"
 #include "executor/executor.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -71,6 +72,13 @@ typedef bool CompatUpdateIndexes;
 #define compat_index_root(index, table) _bt_getroot((index), (table), BT_READ)
 #else
 #define compat_index_root(index, table) ((void) (table), _bt_getroot((index), BT_READ))
+#endif
+
+/* 16 renamed what says in which file a relation is. */
+#if PG_VERSION_NUM >= 160000
+#define compat_sequence_record(sequence) ((xl_seq_rec){.locator = (sequence)->rd_locator})
+#else
+#define compat_sequence_record(sequence) ((xl_seq_rec){.node = (sequence)->rd_node})
 #endif
 
 /*

@@ -9,17 +9,34 @@
  *			timeline counts 1, 2, 3, ...
  *
  *			A clock plays no part: ids rise however it is set.
+ *
+ *			nextval() gives one value a call; those of a batch are taken in one step of the same
+ *			sequence, on its page, with the same WAL record. Whoever calls nextval() meanwhile does
+ *			no harm, as long as the sequence has no cache.
+ *
+ * FAILURE	The record says more values than were taken, so that not each step needs one. After a
+ *			crash the rest of them is skipped, as with nextval().
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "access/xloginsert.h"
 #include "catalog/namespace.h"
 #include "commands/sequence.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 
 #include "bounds.h"
+#include "compat.h"
 #include "ids.h"
+
+/* Values that the WAL knows as taken before they are; nextval() has as many. */
+#define LOGGED_AHEAD 32
 
 Oid
 ids_sequence(const char *name)
@@ -33,11 +50,75 @@ ids_sequence(const char *name)
 	return sequence;
 }
 
-int64
-ids_next(Oid sequence)
+/* Tells the WAL that the sequence, of which this is the row on its page, is at |value|. */
+static void
+log_value(Relation sequence, Buffer buffer, HeapTupleHeader header, Size size, int64 value)
 {
+	Form_pg_sequence_data state = (Form_pg_sequence_data) ((char *) header + header->t_hoff);
+	xl_seq_rec record = compat_sequence_record(sequence);
+	XLogRecPtr end;
+
+	state->last_value = value;
+	state->log_cnt = 0;
+	XLogBeginInsert();
+	XLogRegisterBuffer(0, buffer, REGBUF_WILL_INIT);
+	XLogRegisterData((char *) &record, sizeof(record));
+	XLogRegisterData((char *) header, (int) size);
+	end = XLogInsert(RM_SEQ_ID, XLOG_SEQ_LOG);
+	PageSetLSN(BufferGetPage(buffer), end);
+}
+
+/*
+ * Moves the sequence on by |count|; returns the first of these values. After a checkpoint the WAL
+ * is to say anew where it is: recovery begins there.
+ */
+static int64
+advance(Relation sequence, Buffer buffer, int count)
+{
+	Page page = BufferGetPage(buffer);
+	ItemId item = PageGetItemId(page, FirstOffsetNumber);
+	HeapTupleHeader header = (HeapTupleHeader) PageGetItem(page, item);
+	Form_pg_sequence_data state = (Form_pg_sequence_data) ((char *) header + header->t_hoff);
+	int64 first = state->last_value + (state->is_called ? 1 : 0);
+	int64 last = first + count - 1;
+	int64 ahead = state->log_cnt - count;
+	bool is_logged = ahead < 0 || PageGetLSN(page) <= GetRedoRecPtr();
+
+	(void) ids_compose(last);
+	START_CRIT_SECTION();
+	MarkBufferDirty(buffer);
+	state->is_called = true;
+	if (is_logged)
+	{
+		ahead = LOGGED_AHEAD;
+		if (RelationNeedsWAL(sequence))
+			log_value(sequence, buffer, header, ItemIdGetLength(item), last + ahead);
+	}
+	state->last_value = last;
+	state->log_cnt = ahead;
+	END_CRIT_SECTION();
+	return first;
+}
+
+int64
+ids_take(Oid sequence_oid, int count)
+{
+	Relation sequence;
+	Buffer buffer;
+	int64 first;
+
+	PreventCommandIfReadOnly("nextval()");
 	(void) GetTopTransactionId();
-	return ids_compose(nextval_internal(sequence, false));
+	sequence = relation_open(sequence_oid, RowExclusiveLock);
+	if (sequence->rd_rel->relkind != RELKIND_SEQUENCE)
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("\"%s\" is not a sequence", RelationGetRelationName(sequence))));
+	buffer = ReadBuffer(sequence, 0);
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	first = advance(sequence, buffer, count);
+	UnlockReleaseBuffer(buffer);
+	relation_close(sequence, NoLock);
+	return ids_compose(first);
 }
 
 int64

@@ -14,11 +14,12 @@
 extern Oid ids_sequence(const char *name);
 
 /*
- * Takes the next id. The transaction has a transaction id before it takes one: whoever sees an id
- * committed knows that every transaction that took a lower one had started writing by then. The
- * watermarks rest on that.
+ * Takes the next |count| ids, one or more; returns the first, each other is the one before it plus
+ * one. The transaction has a transaction id before it takes any: whoever sees an id committed knows
+ * that every transaction that took a lower one had started writing by then. The watermarks rest on
+ * that. ERROR when there is no room for all of them, or nothing may be written.
  */
-extern int64 ids_next(Oid sequence);
+extern int64 ids_take(Oid sequence, int count);
 
 /*
  * The id that a sequence value stands for on the present timeline. ERROR when the value has no

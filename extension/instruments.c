@@ -36,8 +36,21 @@ static HotColumns instrument_columns = {
 	.names = {"symbol", "currency", "tick", "lot", "price_floor", "price_ceiling", "halted"},
 };
 
-/* Where the symbols of each hash value were found last; not valid: nowhere yet. */
-static ItemPointerData places[INSTRUMENT_PLACES];
+/* Where a symbol of this hash value was found last; a place that is not valid: nowhere yet. */
+typedef struct Memory
+{
+	uint32 hash;
+	ItemPointerData place;
+} Memory;
+
+/* Where symbols may be remembered whose hash values lead to the same set. */
+typedef struct MemorySet
+{
+	Memory memories[INSTRUMENT_PLACES_PER_SET];
+	uint32 next; /* counts up; which is given away next */
+} MemorySet;
+
+static MemorySet sets[INSTRUMENT_PLACES / INSTRUMENT_PLACES_PER_SET];
 
 HotTable *
 instruments_open(void)
@@ -64,20 +77,37 @@ is_at(HotTable *table, ItemPointerData place, const char *symbol, Size length)
 	return VARSIZE_ANY_EXHDR(found) == length && memcmp(VARDATA_ANY(found), symbol, length) == 0;
 }
 
-InstrumentRow *
-instruments_find(HotTable *table, const char *symbol, Size length)
+/* Finds the row where one of its hash value was; false if it is not there. */
+static bool
+find_remembered(HotTable *table, MemorySet *set, uint32 hash, const char *symbol, Size length)
 {
-	uint32 hash = hash_bytes((const unsigned char *) symbol, (int) length);
-	ItemPointerData *place = &places[hash % INSTRUMENT_PLACES];
-	InstrumentRow *row;
-
-	if (!is_at(table, *place, symbol, length))
+	for (int i = 0; i < INSTRUMENT_PLACES_PER_SET; i++)
 	{
-		if (!hot_table_find(table, PointerGetDatum(cstring_to_text_with_len(symbol, (int) length))))
-			return NULL;
-		*place = hot_table_place(table);
+		const Memory *memory = &set->memories[i];
+
+		if (memory->hash == hash && is_at(table, memory->place, symbol, length))
+			return true;
 	}
-	row = palloc(sizeof(InstrumentRow));
+	return false;
+}
+
+/* Where a hash value is remembered: where it was before, if it was. */
+static Memory *
+memory_for(MemorySet *set, uint32 hash)
+{
+	for (int i = 0; i < INSTRUMENT_PLACES_PER_SET; i++)
+	{
+		if (set->memories[i].hash == hash)
+			return &set->memories[i];
+	}
+	return &set->memories[set->next++ % INSTRUMENT_PLACES_PER_SET];
+}
+
+static InstrumentRow *
+read_row(HotTable *table, const char *symbol, Size length)
+{
+	InstrumentRow *row = palloc(sizeof(InstrumentRow));
+
 	row->symbol = pnstrdup(symbol, length);
 	strlcpy(row->instrument.currency, TextDatumGetCString(cell(table, CURRENCY)),
 			sizeof(row->instrument.currency));
@@ -87,4 +117,19 @@ instruments_find(HotTable *table, const char *symbol, Size length)
 	row->instrument.price_ceiling = DatumGetInt64(cell(table, PRICE_CEILING));
 	row->instrument.halted = DatumGetBool(cell(table, HALTED));
 	return row;
+}
+
+InstrumentRow *
+instruments_find(HotTable *table, const char *symbol, Size length)
+{
+	uint32 hash = hash_bytes((const unsigned char *) symbol, (int) length);
+	MemorySet *set = &sets[hash % lengthof(sets)];
+
+	if (!find_remembered(table, set, hash, symbol, length))
+	{
+		if (!hot_table_find(table, PointerGetDatum(cstring_to_text_with_len(symbol, (int) length))))
+			return NULL;
+		*memory_for(set, hash) = (Memory){.hash = hash, .place = hot_table_place(table)};
+	}
+	return read_row(table, symbol, length);
 }

@@ -37,7 +37,7 @@ COMMENT ON COLUMN order_service.instrument.price_ceiling IS
 COMMENT ON COLUMN order_service.instrument.halted IS 'True while no order is accepted';
 
 CREATE SEQUENCE order_service.order_id_seq MAXVALUE 17592186044415 CACHE 1;
-COMMENT ON SEQUENCE order_service.order_id_seq IS 'Low 44 bits of the next order id; CACHE must stay 1';
+COMMENT ON SEQUENCE order_service.order_id_seq IS 'Low 44 bits of the last order id; the functions take many at once; CACHE must stay 1';
 
 -- fillfactor 50 and no index on a column that changes: every status change is a HOT update. The tables on the path
 -- of an order have no CHECK constraints: the server would parse each of them anew at every insert, which costs
@@ -115,7 +115,7 @@ COMMENT ON COLUMN order_service.idempotency_key.command IS '1 place, 2 cancel';
 COMMENT ON COLUMN order_service.idempotency_key.key IS '1 to 128 printable ASCII characters, chosen by the client';
 
 CREATE SEQUENCE order_service.event_id_seq MAXVALUE 17592186044415 CACHE 1;
-COMMENT ON SEQUENCE order_service.event_id_seq IS 'Low 44 bits of the next event id; CACHE must stay 1';
+COMMENT ON SEQUENCE order_service.event_id_seq IS 'Low 44 bits of the last event id; the functions take many at once; CACHE must stay 1';
 
 -- What comes before retry_count lies in each row at the same offset: the publisher writes status and sent_at there.
 CREATE TABLE order_service.outbox (

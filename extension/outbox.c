@@ -148,9 +148,9 @@ outbox_is_of_extension(Oid outbox)
 }
 
 int64
-outbox_next_id(void)
+outbox_take_ids(int count)
 {
-	return ids_next(ids_sequence("event_id_seq"));
+	return ids_take(ids_sequence("event_id_seq"), count);
 }
 
 static void

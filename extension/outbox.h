@@ -68,9 +68,10 @@ extern Oid outbox_relation(void);
 extern bool outbox_is_of_extension(Oid outbox);
 
 /*
- * Takes the id of the next event. The order's row is locked, so ids rise with the order's versions.
+ * Takes the ids of the next |count| events, one or more; returns the first, the others follow it.
+ * The rows of their orders are locked, so ids rise with the versions of each.
  */
-extern int64 outbox_next_id(void);
+extern int64 outbox_take_ids(int count);
 
 /*
  * Writes events, in ascending order of ids, and remembers them for the publisher (after_commit.h).

@@ -55,13 +55,14 @@ transition_write(Order **orders, const EventType *event_types, int count, bool i
 {
 	OutboxEvent *events = palloc0(sizeof(OutboxEvent) * Max(count, 1));
 	TimestampTz now = GetCurrentTransactionStartTimestamp();
+	int64 first_event_id = count > 0 ? outbox_take_ids(count) : 0;
 
 	for (int i = 0; i < count; i++)
 	{
 		Order *order = orders[i];
 
 		Assert(i == 0 || orders[i - 1]->order_id < order->order_id);
-		events[i].event_id = outbox_next_id();
+		events[i].event_id = first_event_id + i;
 		events[i].previous_event_id = order->last_event_id;
 		events[i].order_id = order->order_id;
 		events[i].account_id = order->account_id;

@@ -52,7 +52,7 @@ INCLUSIVE = {
     ".. claim of the key": ("idempotency_claim",),
     ".. order": ("orders_insert",),
     ".. event: row and hint": ("outbox_append",),
-    ".. ids: nextval": ("nextval_internal",),
+    ".. ids: nextval, or ours": ("nextval_internal", "ids_take"),
     "ExecutorStart, of these and of the loop's own statement": ("standard_ExecutorStart",),
     "ExecutorEnd, likewise": ("standard_ExecutorEnd",),
     "heap_insert": ("heap_insert",),

@@ -68,6 +68,13 @@
 #define IN_FLIGHT_MIN 1
 #define IN_FLIGHT_MAX 1000000
 
+/*
+ * Memory that the publisher's process keeps when records are gone, for the next ones, and by how
+ * much it grows: some ten thousand records of 1.3 kB with headers and what librdkafka adds.
+ */
+#define PRODUCER_KEPT_BYTES (16 * 1024 * 1024)
+#define PRODUCER_GROWTH_BYTES (1024 * 1024)
+
 /* Rows marked SENT in one transaction, and how long an acknowledged event may wait for it. */
 #define MARK_BATCH_DEFAULT 500
 #define MARK_BATCH_MIN 1

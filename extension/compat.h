@@ -15,8 +15,10 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "replication/message.h"
+#include "storage/latch.h"
 #include "storage/proc.h"
 #include "utils/acl.h"
+#include "utils/memutils.h"
 
 #if PG_VERSION_NUM < 150000
 #error "order_service needs PostgreSQL 15 or later"
@@ -36,6 +38,13 @@
 #define compat_proc_number() ((uint32) MyProc->pgprocno)
 #endif
 #define compat_proc_latch(number) (&ProcGlobal->allProcs[(number)].procLatch)
+
+/* 17 has such a set end with a resource owner, or with the process; before, with its memory. */
+#if PG_VERSION_NUM >= 170000
+#define compat_create_wait_set(count) CreateWaitEventSet(NULL, (count))
+#else
+#define compat_create_wait_set(count) CreateWaitEventSet(TopMemoryContext, (count))
+#endif
 
 /* 16 wants to know which tables are written, where there are several. */
 #if PG_VERSION_NUM >= 160000

@@ -169,7 +169,15 @@ back_off(Delivery *delivery, TimestampTz now)
 static bool
 is_suspect(const Delivery *delivery, int64 event_id)
 {
-	return hash_search(delivery->suspects, &event_id, HASH_FIND, NULL) != NULL;
+	return hash_get_num_entries(delivery->suspects) > 0 &&
+		   hash_search(delivery->suspects, &event_id, HASH_FIND, NULL) != NULL;
+}
+
+static void
+clear_of_suspicion(Delivery *delivery, int64 event_id)
+{
+	if (hash_get_num_entries(delivery->suspects) > 0)
+		(void) hash_search(delivery->suspects, &event_id, HASH_REMOVE, NULL);
 }
 
 /* |is_blamed|: the event's own fault for sure. */
@@ -188,7 +196,7 @@ fail(Delivery *delivery, Entry *entry, bool is_blamed, const char *error)
 		give_back(delivery, entry, now);
 		return;
 	}
-	(void) hash_search(delivery->suspects, &entry->event_id, HASH_REMOVE, NULL);
+	clear_of_suspicion(delivery, entry->event_id);
 	node = MemoryContextAllocZero(delivery->context, sizeof(FailureNode));
 	node->failure =
 		(DeliveryFailure){.event_id = entry->event_id, .order_id = entry->order_id, .error = error};
@@ -332,7 +340,7 @@ acknowledge(Delivery *delivery, Entry *entry, TimestampTz now)
 	delivery->topic_grace_until =
 		TimestampTzPlusMilliseconds(entry->acknowledged_at, TOPIC_GRACE_MS);
 	entry->successor = NULL;
-	(void) hash_search(delivery->suspects, &entry->event_id, HASH_REMOVE, NULL);
+	clear_of_suspicion(delivery, entry->event_id);
 	dlist_push_tail(&delivery->acknowledged, &entry->node);
 	delivery->acknowledged_count++;
 	count_latency(delivery, entry);

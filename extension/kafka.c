@@ -24,6 +24,7 @@
 
 #include <fcntl.h>
 #include <librdkafka/rdkafka.h>
+#include <malloc.h>
 #include <unistd.h>
 
 #include "bounds.h"
@@ -32,6 +33,8 @@
 #define ERROR_SIZE 256
 #define LOG_LINES_MAX 16
 #define POLL_EVENTS_MAX 100000
+/* How long kafka_push() may wait for librdkafka's thread to get a processor. */
+#define PUSH_MS 1
 
 typedef struct LogLine
 {
@@ -47,6 +50,7 @@ struct Kafka
 	/* Of the pipe that librdkafka writes to when a queue of it is no longer empty. */
 	int read_end;
 	int write_end;
+	bool has_unpushed; /* records were handed over since the last kafka_push() */
 	bool is_down;
 	bool is_fatal;
 	char error[ERROR_SIZE];
@@ -65,10 +69,10 @@ static const char *const fixed_properties[][2] = {
 static const char *const default_properties[][2] = {
 	{"client.id", "order_service"},
 	/*
-	 * What belongs together comes together (gathering.h): only until all is handed over.
-	 * What is left behind a request that has gone waits for its answer, and 2.0.2 spins meanwhile.
+	 * What belongs together comes together (gathering.h), and kafka_push() has it sent: so this is
+	 * longer than it takes to hand over what has gathered, else its first part goes alone.
 	 */
-	{"linger.ms", "0.5"},
+	{"linger.ms", "3"},
 	/* 2.0.2 leaves Nagle's algorithm on, which delays small batches by tens of milliseconds. */
 	{"socket.nagle.disable", "true"},
 	{"socket.keepalive.enable", "true"},
@@ -226,6 +230,19 @@ open_lane(Kafka *kafka, KafkaLane lane)
 	rd_kafka_queue_destroy(queue);
 }
 
+/*
+ * A record is a dozen blocks of memory, and hundreds are made and freed at a time: the C library
+ * would give their pages back to the kernel each time, to ask for them a moment later.
+ */
+static void
+keep_memory(void)
+{
+	(void) mallopt(M_TRIM_THRESHOLD, PRODUCER_KEPT_BYTES);
+	/* It grows by itself only as long as nothing of this is set. */
+	(void) mallopt(M_MMAP_THRESHOLD, PRODUCER_KEPT_BYTES);
+	(void) mallopt(M_TOP_PAD, PRODUCER_GROWTH_BYTES);
+}
+
 Kafka *
 kafka_open(const char *brokers, const char *options)
 {
@@ -241,6 +258,7 @@ kafka_open(const char *brokers, const char *options)
 	kafka->write_end = ends[1];
 	kafka->brokers = brokers;
 	kafka->options = options;
+	keep_memory();
 	open_lane(kafka, KAFKA_TOGETHER);
 	return kafka;
 }
@@ -283,11 +301,24 @@ kafka_produce(Kafka *kafka, const KafkaRecord *record, KafkaLane lane, KafkaTick
 		RD_KAFKA_V_VALUE(unconstify(char *, record->payload), record->payload_size),
 		RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(ticket), RD_KAFKA_V_END);
 	if (result == RD_KAFKA_RESP_ERR_NO_ERROR)
+	{
+		kafka->has_unpushed |= lane == KAFKA_TOGETHER;
 		return VERDICT_DELIVERED;
+	}
 	/* Only on success do the headers belong to the library. */
 	rd_kafka_headers_destroy(headers);
 	*error = rd_kafka_err2str(result);
 	return verdict_of(result);
+}
+
+void
+kafka_push(Kafka *kafka)
+{
+	if (!kafka->has_unpushed)
+		return;
+	kafka->has_unpushed = false;
+	/* While somebody flushes, nothing lingers; to have it all acknowledged takes longer. */
+	(void) rd_kafka_flush(kafka->lanes[KAFKA_TOGETHER], PUSH_MS);
 }
 
 static void
@@ -318,7 +349,7 @@ kafka_poll(Kafka *kafka)
 	char drained[64];
 
 	/* Emptied first: what arrives while the queue is served writes to the pipe again. */
-	while (read(kafka->read_end, drained, sizeof(drained)) > 0)
+	while (read(kafka->read_end, drained, sizeof(drained)) == sizeof(drained))
 		continue;
 	for (int i = 0; i < KAFKA_LANES; i++)
 	{

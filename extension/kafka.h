@@ -76,6 +76,13 @@ extern Verdict kafka_produce(Kafka *kafka, const KafkaRecord *record, KafkaLane 
 							 KafkaTicket *ticket, const char **error);
 
 /*
+ * Has the records handed over since the last call sent now, instead of when linger.ms has passed;
+ * without any it does nothing. Waits a millisecond at most, and serves callbacks as kafka_poll()
+ * does.
+ */
+extern void kafka_push(Kafka *kafka);
+
+/*
  * Delivers what has arrived: tickets to their lists, log lines to the server log. Never waits.
  */
 extern void kafka_poll(Kafka *kafka);

@@ -57,6 +57,7 @@ typedef struct Publisher
 	Retention *retention;
 	DeadLetters *dead_letters;
 	MemoryContext turn_context; /* reset every turn */
+	WaitEventSet *wake_ups;
 	Oid outbox;
 	char *brokers; /* as the producer was opened with */
 	char *options;
@@ -378,12 +379,27 @@ idle_time(const Publisher *publisher)
 	return until <= now ? 1 : Max(TimestampDifferenceMilliseconds(now, until), 1);
 }
 
+/* What ends a wait for work. Kept: to make such a set for each wait takes as long as the wait. */
+static WaitEventSet *
+make_wake_ups(const Kafka *kafka)
+{
+	WaitEventSet *set = compat_create_wait_set(3);
+
+	AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+	AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+	AddWaitEventToSet(set, WL_SOCKET_READABLE, kafka_descriptor(kafka), NULL, NULL);
+	return set;
+}
+
 static void
 wait_for_work(const Publisher *publisher)
 {
-	(void) WaitLatchOrSocket(
-		MyLatch, WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-		kafka_descriptor(publisher->kafka), idle_time(publisher), PG_WAIT_EXTENSION);
+	WaitEvent event;
+
+	/* Nothing more goes with what was handed over. */
+	kafka_push(publisher->kafka);
+	(void) WaitEventSetWait(publisher->wake_ups, idle_time(publisher), &event, 1,
+							PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
 }
 
@@ -464,6 +480,7 @@ start(Channel *channel)
 	publisher->options = pstrdup(settings_kafka_options);
 	publisher->kafka = kafka_open(publisher->brokers, publisher->options);
 	kafka_prepare(publisher->kafka, settings_topic);
+	publisher->wake_ups = make_wake_ups(publisher->kafka);
 	publisher->delivery =
 		delivery_new(channel, intake_gaps(publisher->intake), publisher->parked, publisher->kafka);
 	publisher->dead_letters = dead_letters_new(channel, publisher->outbox, publisher->kafka);

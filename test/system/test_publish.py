@@ -225,6 +225,20 @@ def test_a_publisher_without_work_sleeps(connection, configure):
     assert max(idle, paused) <= IDLE_WAKE_UPS_MAX
 
 
+def test_what_was_handed_over_does_not_linger(connection, configure):
+    """The producer would wait a quarter of an hour for more, and is told that there is none."""
+    before = stats(connection)
+    configure(order_service__kafka_options="linger.ms=900000")
+
+    def is_sent():
+        # Each event sends all that were handed over before it: one whose moment was missed is no matter.
+        place(connection, new_key())
+        now = stats(connection)
+        return now["pid"] not in (None, before["pid"]) and now["sent"] > before["sent"]
+
+    wait_until(is_sent, 60, "event sent by a new publisher")
+
+
 def test_publishing_off_pauses_and_on_resumes(system, connection, configure, records_of):
     configure(order_service__publishing="off")
     wait_for_state(connection, "PAUSED")

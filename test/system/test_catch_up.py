@@ -63,6 +63,13 @@ def change_of(before, after):
     return {name: after[name] - before[name] for name in COUNTERS}
 
 
+def change_when_sent(connection, before, count):
+    """The change of the counters once all is sent and counted: a mark is counted when it is committed, so after it."""
+    wait_all_sent(connection)
+    wait_until(lambda: stats(connection)["sent"] - before["sent"] >= count, 30, f"{count} events counted")
+    return change_of(before, stats(connection))
+
+
 def test_what_does_not_fit_into_the_ring_is_published_from_the_table_in_order(connection, configure, check_ledger):
     before = stats(connection)
     assert before["ring_size"] == RING_BYTES
@@ -89,9 +96,8 @@ def test_what_does_not_fit_into_the_ring_is_published_from_the_table_in_order(co
     assert ready_count(connection) == 5500
     begin = time.monotonic()
     configure(order_service__publishing="on")
-    wait_all_sent(connection)
+    change = change_when_sent(connection, before, 5500)
     seconds = time.monotonic() - begin
-    change = change_of(before, stats(connection))
     records = check_ledger()
     print(f"\n5500 events in {seconds:.2f} s; {change}; {records} records in all")
     assert change["ring_overflows"] > 4000
@@ -112,8 +118,7 @@ def test_a_flood_while_publishing_is_published_once_and_in_order(connection, che
             END LOOP;
         END
         $$""")
-    wait_all_sent(connection)
-    change = change_of(before, stats(connection))
+    change = change_when_sent(connection, before, 10_000)
     check_ledger()
     print(f"\n{change}")
     assert change["from_ring"] + change["from_table"] == change["sent"] == 10_000
@@ -128,9 +133,8 @@ def test_a_transaction_larger_than_the_ring_is_published(connection, check_ledge
     ).fetchone()[0]
     assert count == 20_000
     placed = time.monotonic()
-    wait_all_sent(connection)
+    change = change_when_sent(connection, before, 20_000)
     sent = time.monotonic()
-    change = change_of(before, stats(connection))
     check_ledger()
     print(f"\nplaced in {placed - begin:.1f} s, published {sent - placed:.1f} s later; {change}")
     assert change["from_table"] == change["sent"] == 20_000

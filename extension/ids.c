@@ -50,16 +50,13 @@ ids_sequence(const char *name)
 	return sequence;
 }
 
-/* Tells the WAL that the sequence, of which this is the row on its page, is at |value|. */
+/* Tells the WAL what the sequence's row, on its page, says. */
 static void
-log_value(Relation sequence, Buffer buffer, HeapTupleHeader header, Size size, int64 value)
+log_row(Relation sequence, Buffer buffer, HeapTupleHeader header, Size size)
 {
-	Form_pg_sequence_data state = (Form_pg_sequence_data) ((char *) header + header->t_hoff);
 	xl_seq_rec record = compat_sequence_record(sequence);
 	XLogRecPtr end;
 
-	state->last_value = value;
-	state->log_cnt = 0;
 	XLogBeginInsert();
 	XLogRegisterBuffer(0, buffer, REGBUF_WILL_INIT);
 	XLogRegisterData((char *) &record, sizeof(record));
@@ -91,8 +88,10 @@ advance(Relation sequence, Buffer buffer, int count)
 	if (is_logged)
 	{
 		ahead = LOGGED_AHEAD;
+		state->last_value = last + ahead;
+		state->log_cnt = 0;
 		if (RelationNeedsWAL(sequence))
-			log_value(sequence, buffer, header, ItemIdGetLength(item), last + ahead);
+			log_row(sequence, buffer, header, ItemIdGetLength(item));
 	}
 	state->last_value = last;
 	state->log_cnt = ahead;

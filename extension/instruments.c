@@ -37,20 +37,20 @@ static HotColumns instrument_columns = {
 };
 
 /* Where a symbol of this hash value was found last; a place that is not valid: nowhere yet. */
-typedef struct Memory
+typedef struct SymbolPlace
 {
 	uint32 hash;
 	ItemPointerData place;
-} Memory;
+} SymbolPlace;
 
 /* Where symbols may be remembered whose hash values lead to the same set. */
-typedef struct MemorySet
+typedef struct PlaceSet
 {
-	Memory memories[INSTRUMENT_PLACES_PER_SET];
+	SymbolPlace places[INSTRUMENT_PLACES_PER_SET];
 	uint32 next; /* counts up; which is given away next */
-} MemorySet;
+} PlaceSet;
 
-static MemorySet sets[INSTRUMENT_PLACES / INSTRUMENT_PLACES_PER_SET];
+static PlaceSet sets[INSTRUMENT_PLACES / INSTRUMENT_PLACES_PER_SET];
 
 HotTable *
 instruments_open(void)
@@ -79,28 +79,28 @@ is_at(HotTable *table, ItemPointerData place, const char *symbol, Size length)
 
 /* Finds the row where one of its hash value was; false if it is not there. */
 static bool
-find_remembered(HotTable *table, MemorySet *set, uint32 hash, const char *symbol, Size length)
+find_remembered(HotTable *table, PlaceSet *set, uint32 hash, const char *symbol, Size length)
 {
 	for (int i = 0; i < INSTRUMENT_PLACES_PER_SET; i++)
 	{
-		const Memory *memory = &set->memories[i];
+		const SymbolPlace *found = &set->places[i];
 
-		if (memory->hash == hash && is_at(table, memory->place, symbol, length))
+		if (found->hash == hash && is_at(table, found->place, symbol, length))
 			return true;
 	}
 	return false;
 }
 
 /* Where a hash value is remembered: where it was before, if it was. */
-static Memory *
-memory_for(MemorySet *set, uint32 hash)
+static SymbolPlace *
+place_for(PlaceSet *set, uint32 hash)
 {
 	for (int i = 0; i < INSTRUMENT_PLACES_PER_SET; i++)
 	{
-		if (set->memories[i].hash == hash)
-			return &set->memories[i];
+		if (set->places[i].hash == hash)
+			return &set->places[i];
 	}
-	return &set->memories[set->next++ % INSTRUMENT_PLACES_PER_SET];
+	return &set->places[set->next++ % INSTRUMENT_PLACES_PER_SET];
 }
 
 static InstrumentRow *
@@ -123,13 +123,13 @@ InstrumentRow *
 instruments_find(HotTable *table, const char *symbol, Size length)
 {
 	uint32 hash = hash_bytes((const unsigned char *) symbol, (int) length);
-	MemorySet *set = &sets[hash % lengthof(sets)];
+	PlaceSet *set = &sets[hash % lengthof(sets)];
 
 	if (!find_remembered(table, set, hash, symbol, length))
 	{
 		if (!hot_table_find(table, PointerGetDatum(cstring_to_text_with_len(symbol, (int) length))))
 			return NULL;
-		*memory_for(set, hash) = (Memory){.hash = hash, .place = hot_table_place(table)};
+		*place_for(set, hash) = (SymbolPlace){.hash = hash, .place = hot_table_place(table)};
 	}
 	return read_row(table, symbol, length);
 }

@@ -53,7 +53,7 @@ def test_batch_takes_the_next_ids(server):
 
 
 def test_sessions_take_different_ids(server):
-    """Also beside one that calls nextval(), as a restored backup or a person would."""
+    """Also beside one that calls nextval()."""
     taken, errors = [], []
 
     def place_batches(client):

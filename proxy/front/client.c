@@ -42,8 +42,6 @@
 #include "front/traffic.h"
 #include "order/message.h"
 
-typedef struct Client Client;
-
 struct ClientGroup
 {
 	Loop *loop;
@@ -66,7 +64,7 @@ typedef enum ClientState
 	CLIENT_CLOSED,
 } ClientState;
 
-struct Client
+typedef struct Client
 {
 	LIST_ENTRY(Client) link;
 	ClientGroup *group;
@@ -88,7 +86,7 @@ struct Client
 	int64_t end_deadline_us;   /* ENDING and LINGERING end by then */
 	int64_t timer_deadline_us; /* of |timer|, 0 when it does not run */
 	char peer[PORT_TEXT_SIZE];
-};
+} Client;
 
 static void settle(Client *client);
 

@@ -21,12 +21,9 @@
 #include "net/pg_conn.h"
 
 #include <assert.h>
-#include <netdb.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#define PEER_SIZE 128
+#include "net/pg_route.h"
 
 typedef enum PgConnState
 {
@@ -41,19 +38,9 @@ typedef enum PgConnState
 struct PgConn
 {
 	Loop *loop;
-	Dns *dns;
 	PgConnOptions options;
 	PgConnState state;
-
-	/* SEARCHING: where it is in the list of hosts, and in the addresses of that host. */
-	int host;
-	int tried_count; /* hosts before this one */
-	int address;
-	int address_count;
-	DnsAddress addresses[DNS_ADDRESSES_MAX];
-	DnsQuery *query;
-	char peer[PEER_SIZE];
-
+	PgRoute route;    /* to the server */
 	PGconn *pg;       /* NULL in SEARCHING and CLOSED */
 	LoopEvent input;  /* during a login: for whatever libpq asks */
 	LoopEvent output; /* while libpq has something left to send */
@@ -92,7 +79,7 @@ note_failure(PgConn *conn, const char *sqlstate, const char *message)
 static void
 note_own_failure(PgConn *conn)
 {
-	note_failure(conn, NULL, conn->pg != NULL ? PQerrorMessage(conn->pg) : "out of memory");
+	note_failure(conn, NULL, PQerrorMessage(conn->pg));
 }
 
 /* The end of an attempt, a call, the connection ----------------------------------------------- */
@@ -104,9 +91,7 @@ disconnect(PgConn *conn)
 	loop_event_remove(&conn->output);
 	loop_event_remove(&conn->timer);
 	loop_task_cancel(&conn->task);
-	if (conn->query != NULL)
-		dns_cancel(conn->query);
-	conn->query = NULL;
+	pg_route_cancel(&conn->route);
 	PQclear(conn->result);
 	conn->result = NULL;
 	PQfinish(conn->pg);
@@ -307,29 +292,18 @@ poll_login(void *context, short what)
 static void
 log_in(PgConn *conn)
 {
-	const PgHost *host = pg_target_host(conn->options.target, conn->host);
-	const DnsAddress *address = &conn->addresses[conn->address];
-	char numeric[NI_MAXHOST];
-	bool is_resolved = !host->is_local && host->address == NULL;
-
-	if (host->is_local)
-		snprintf(conn->peer, sizeof(conn->peer), "%s", host->name != NULL ? host->name : "local");
-	else if (is_resolved)
-		dns_format((const struct sockaddr *) &address->address, conn->peer, sizeof(conn->peer));
-	else
-		snprintf(conn->peer, sizeof(conn->peer), "%s:%d", host->address, host->port);
+	const char *error;
 
 	conn->failure.is_fatal = false;
 	loop_event_add(&conn->timer, conn->options.connect_timeout_us);
-	if (is_resolved && getnameinfo((const struct sockaddr *) &address->address, address->size,
-								   numeric, sizeof(numeric), NULL, 0, NI_NUMERICHOST) != 0)
+	conn->pg = pg_route_connect(&conn->route, &error);
+	if (conn->pg == NULL)
 	{
-		note_failure(conn, NULL, "address cannot be written as text");
+		note_failure(conn, NULL, error);
 		fail_attempt(conn);
 		return;
 	}
-	conn->pg = pg_target_connect(conn->options.target, conn->host, is_resolved ? numeric : NULL);
-	if (conn->pg == NULL || PQstatus(conn->pg) == CONNECTION_BAD)
+	if (PQstatus(conn->pg) == CONNECTION_BAD)
 	{
 		note_own_failure(conn);
 		fail_attempt(conn);
@@ -341,52 +315,34 @@ log_in(PgConn *conn)
 }
 
 static void
-resolved(void *context, const DnsAddress *addresses, int count, const char *error)
+found(void *context, const char *error)
 {
 	PgConn *conn = context;
 
-	conn->query = NULL;
-	if (error != NULL)
+	if (error == NULL)
 	{
-		note_failure(conn, NULL, error);
-		fail_attempt(conn);
+		log_in(conn);
 		return;
 	}
-	assert(count > 0 && count <= DNS_ADDRESSES_MAX);
-	memcpy(conn->addresses, addresses, sizeof(addresses[0]) * (size_t) count);
-	conn->address_count = count;
-	log_in(conn);
+	note_failure(conn, NULL, error);
+	fail_attempt(conn);
 }
 
 static void
 try_next(PgConn *conn)
 {
-	int host_count = pg_target_host_count(conn->options.target);
-	const PgHost *host;
-
-	if (++conn->address < conn->address_count)
+	switch (pg_route_next(&conn->route))
 	{
-		log_in(conn);
-		return;
+		case PG_ROUTE_THERE:
+			log_in(conn);
+			break;
+		case PG_ROUTE_ASKING:
+			loop_event_add(&conn->timer, conn->options.connect_timeout_us);
+			break;
+		case PG_ROUTE_END:
+			finish(conn, PG_UNUSABLE);
+			break;
 	}
-	if (++conn->tried_count == host_count)
-	{
-		finish(conn, PG_UNUSABLE);
-		return;
-	}
-	conn->host = (conn->options.first_host + conn->tried_count) % host_count;
-	host = pg_target_host(conn->options.target, conn->host);
-	conn->address = 0;
-	conn->address_count = 1;
-	if (host->is_local || host->address != NULL)
-	{
-		log_in(conn);
-		return;
-	}
-	conn->address_count = 0;
-	snprintf(conn->peer, sizeof(conn->peer), "%s:%d", host->name, host->port);
-	loop_event_add(&conn->timer, conn->options.connect_timeout_us);
-	conn->query = dns_resolve(conn->dns, host->name, host->port, resolved, conn);
 }
 
 static void
@@ -525,10 +481,9 @@ pg_conn_open(Loop *loop, Dns *dns, const PgConnOptions *options)
 
 	assert(options->connect_timeout_us > 0);
 	conn->loop = loop;
-	conn->dns = dns;
 	conn->options = *options;
 	conn->state = CONN_SEARCHING;
-	conn->tried_count = -1;
+	pg_route_init(&conn->route, dns, options->target, options->first_host, found, conn);
 	loop_event_init(&conn->timer, loop, -1, 0, time_out, conn);
 	loop_task_init(&conn->task, loop, run_task, conn);
 	loop_defer(&conn->task);
@@ -584,13 +539,13 @@ pg_conn_is_fit(const PgConn *conn)
 const char *
 pg_conn_peer(const PgConn *conn)
 {
-	return conn->peer;
+	return pg_route_peer(&conn->route);
 }
 
 int
 pg_conn_host(const PgConn *conn)
 {
-	return conn->host;
+	return pg_route_host(&conn->route);
 }
 
 const PgHistory *

@@ -193,6 +193,12 @@
 #define STORE_PROMPT_CALLS 2
 #define STORE_PROMPT_MS 20
 
+/*
+ * Connections of each pool that calls which go alone, reads above all, leave to those that gather;
+ * one such call goes in any case, the others wait.
+ */
+#define STORE_KEPT_CONNECTIONS 2
+
 /* The Account call (SPEC 3). */
 #define ACCOUNT_ATTEMPT_MS_DEFAULT 50
 #define ACCOUNT_OVERALL_MS_DEFAULT 90

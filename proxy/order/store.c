@@ -10,6 +10,9 @@
  *			processors from each other. A call that takes long, because it waits for a lock or the
  *			disk does not follow, does not count, so it holds nobody up.
  *
+ *			Calls that go alone leave STORE_KEPT_CONNECTIONS to the others: a client that lists
+ *			many orders, again and again, must not keep those from being placed.
+ *
  *			A reader that says no is not believed, because it may be behind: the writer is asked. An
  *			order that was just placed must not be unknown. Neither is a reader asked twice that did
  *			not answer.
@@ -385,12 +388,32 @@ find_prompt(const Store *store)
 	return count < STORE_PROMPT_CALLS ? NULL : oldest;
 }
 
+/* Whether the pool may have one more of the calls that go alone. */
+static bool
+may_go_alone(const Store *store, const PgPool *pool)
+{
+	bool is_reader = pool == store->reader;
+	int connections =
+		is_reader ? store->config->reader_connections : store->config->writer_connections;
+	const Batch *batch;
+	int count = 0;
+
+	TAILQ_FOREACH(batch, &store->running, link)
+	{
+		if (batch->is_on_reader == is_reader && !batch_is_gathered(batch->kind))
+			count++;
+	}
+	return count == 0 || count < connections - STORE_KEPT_CONNECTIONS;
+}
+
 /* Those of the lanes that the pool may have a call of now. */
 static unsigned
 open_lanes(Store *store, const PgPool *pool, unsigned lanes)
 {
 	const Batch *prompt = pool == store->writer ? find_prompt(store) : NULL;
 
+	if (!may_go_alone(store, pool))
+		lanes &= LANES_GATHERED;
 	if (prompt == NULL)
 		return lanes;
 	if (!loop_event_is_added(&store->prompt_over) && backlog_has(&store->backlog, lanes))

@@ -148,3 +148,34 @@ def test_one_key_asked_for_by_many_connections_at_once_is_one_order(whole):
         for client in clients:
             client.close()
     assert whole.order_count(account) == 20
+
+
+# In place of get_order(): one that does not end as long as somebody has the lock.
+HANGING_READ = """
+CREATE OR REPLACE FUNCTION order_service.get_order(p_account_id bigint, p_order_id bigint)
+    RETURNS SETOF order_service.order_detail LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(1);
+    RETURN QUERY SELECT * FROM order_service.order_detail d WHERE d.order_id = p_order_id;
+END
+$$
+"""
+HANGING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+
+
+def test_reads_that_hang_hold_up_no_order(whole):
+    """However many requests that read are under way, and however long they take, orders are placed beside them."""
+    account = whole.new_account()
+    with whole.client(account) as reader, whole.client(account) as client, whole.postgres.connect() as connection:
+        order_id = client.place().order_id
+        connection.execute(HANGING_READ)
+        connection.execute("SELECT pg_advisory_lock(1)")
+        read = wire.message("GetOrderRequest")(order_id=order_id).SerializeToString()
+        for _ in range(32):
+            reader.send(wire.GET, read)
+        wait_until(lambda: connection.execute(HANGING).fetchone()[0] > 0, 10, "reads that hang")
+        assert [wire.status_name(client.place().status) for _ in range(20)] == 20 * ["ACCEPTED"]
+        assert connection.execute(HANGING).fetchone()[0] > 0
+        connection.execute("SELECT pg_advisory_unlock(1)")
+        answers = [reader.receive() for _ in range(32)]
+        assert {wire.decode(answer, "Order").order_id for answer in answers} == {order_id}

@@ -176,6 +176,17 @@ reply_rows(PgPool *pool, PGresult *rows)
 	PQclear(rows);
 }
 
+/* Calls of a statement that are under way in a pool. */
+static int
+count_calls(const PgPool *pool, int statement)
+{
+	int count = 0;
+
+	for (int i = 0; i < pool->call_count; i++)
+		count += pool->calls[i].statement == statement;
+	return count;
+}
+
 /* The store ----------------------------------------------------------------------------------- */
 
 /* Opens |store| over a writer, and perhaps a reader, of one connection each. */

@@ -68,6 +68,34 @@ of_many_sessions_the_writer_is_asked_for_those_that_the_reader_does_not_know(voi
 }
 
 static void
+orders_are_read_beside_sessions_and_not_instead(void **state)
+{
+	(void) state;
+	reader.open_count = config.reader_connections;
+	for (int i = 0; i < 5; i++)
+		submit(i, STORE_LIST, 5 * CLOCK_SECOND);
+	loop_turn(loop);
+	assert_int_equal(reader.call_count, config.reader_connections - STORE_KEPT_CONNECTIONS);
+	submit(5, STORE_FIND_SESSION, 5 * CLOCK_SECOND);
+	loop_turn(loop);
+	assert_int_equal(count_calls(&reader, STORE_FIND_SESSION), 1);
+	submit(6, STORE_CLAIM, 5 * CLOCK_SECOND);
+	loop_turn(loop);
+	assert_int_equal(count_calls(&writer, STORE_CLAIM), 1);
+	reply_rows(&writer, make_rows());
+	assert_answered(6, REASON_NONE);
+	while (reader.calls[0].statement == STORE_LIST)
+		reply_rows(&reader, make_rows());
+	REPLY_SESSIONS(&reader, 7);
+	assert_answered(5, REASON_NONE);
+	while (reader.call_count > 0)
+		reply_rows(&reader, make_rows());
+	for (int i = 0; i < 5; i++)
+		assert_answered(i, REASON_NONE);
+	assert_int_equal(writer.call_count, 0);
+}
+
+static void
 the_writer_finds_the_sessions_that_a_lost_reader_was_asked_for(void **state)
 {
 	(void) state;
@@ -115,6 +143,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_reader_that_says_no_or_nothing_is_not_believed),
 		TEST(of_many_sessions_the_writer_is_asked_for_those_that_the_reader_does_not_know),
+		TEST(orders_are_read_beside_sessions_and_not_instead),
 		TEST(the_writer_finds_the_sessions_that_a_lost_reader_was_asked_for),
 		TEST(the_writer_reads_while_there_is_no_reader),
 		TEST(a_reader_serves_no_commands),

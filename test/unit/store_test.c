@@ -122,6 +122,49 @@ what_goes_alone_does_not_wait_for_others(void **state)
 }
 
 static void
+what_goes_alone_leaves_connections_to_orders(void **state)
+{
+	(void) state;
+	writer.open_count = config.writer_connections;
+	for (int i = 0; i < 6; i++)
+		submit(i, i == 0 ? STORE_CLAIM : STORE_LIST, 5 * CLOCK_SECOND);
+	loop_turn(loop);
+	assert_int_equal(writer.call_count, config.writer_connections - STORE_KEPT_CONNECTIONS);
+	submit(6, STORE_SETTLE, 5 * CLOCK_SECOND);
+	loop_turn(loop);
+	assert_int_equal(count_calls(&writer, STORE_SETTLE), 1);
+	while (count_calls(&writer, STORE_SETTLE) == 1)
+	{
+		assert_int_equal(writer.call_count, config.writer_connections - STORE_KEPT_CONNECTIONS + 1);
+		if (writer.calls[0].statement == STORE_SETTLE)
+			reply(REASON_NONE);
+		else
+			reply_rows(&writer, make_rows());
+	}
+	assert_answered(6, REASON_NONE);
+	while (writer.call_count > 0)
+		reply_rows(&writer, make_rows());
+	for (int i = 0; i < 6; i++)
+		assert_answered(i, REASON_NONE);
+}
+
+static void
+one_goes_alone_over_however_few_connections(void **state)
+{
+	(void) state;
+	config.writer_connections = 1;
+	submit(0, STORE_LIST, 5 * CLOCK_SECOND);
+	submit(1, STORE_LIST, 5 * CLOCK_SECOND);
+	loop_turn(loop);
+	for (int i = 0; i < 2; i++)
+	{
+		assert_int_equal(writer.call_count, 1);
+		reply_rows(&writer, make_rows());
+		assert_answered(i, REASON_NONE);
+	}
+}
+
+static void
 calls_go_beside_those_that_take_long(void **state)
 {
 	int64_t give_up_us = clock_now_us() + 10 * CLOCK_SECOND;
@@ -305,12 +348,10 @@ static void
 refusals_of_reads_have_their_reasons(void **state)
 {
 	(void) state;
-	writer.open_count = 3;
 	submit(0, STORE_GET, CLOCK_SECOND);
 	submit(1, STORE_GET, CLOCK_SECOND);
 	submit(2, STORE_FIND, CLOCK_SECOND);
 	loop_turn(loop);
-	assert_int_equal(writer.call_count, 3);
 	fail_call(&writer, PG_FAILED, "OS404");
 	fail_call(&writer, PG_FAILED, "OS403");
 	fail_call(&writer, PG_FAILED, "XX000");
@@ -366,6 +407,8 @@ main(void)
 		TEST(what_gathers_while_busy_goes_up_to_the_limit),
 		TEST(more_than_a_few_calls_wait_for_an_answer),
 		TEST(what_goes_alone_does_not_wait_for_others),
+		TEST(what_goes_alone_leaves_connections_to_orders),
+		TEST(one_goes_alone_over_however_few_connections),
 		TEST(calls_go_beside_those_that_take_long),
 		TEST(a_lost_call_goes_again),
 		TEST(receiving_again_finds_its_own_order_and_nobody_elses),

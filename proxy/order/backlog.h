@@ -21,17 +21,19 @@ typedef enum BacklogLane
 	LANE_RECORD_HOLD,
 	LANE_SINGLE, /* what goes alone, and to the writer only */
 	LANE_READ,   /* what goes alone, and to any server */
+	LANE_LIST,   /* the same, of what may take long */
 } BacklogLane;
 
-#define LANE_COUNT 8
+#define LANE_COUNT 9
 #define LANE_BIT(lane) (1u << (lane))
 #define LANES_ALL (LANE_BIT(LANE_COUNT) - 1)
 
 /* What goes together in one call. */
-#define LANES_GATHERED (LANES_ALL & ~(LANE_BIT(LANE_SINGLE) | LANE_BIT(LANE_READ)))
+#define LANES_GATHERED \
+	(LANES_ALL & ~(LANE_BIT(LANE_SINGLE) | LANE_BIT(LANE_READ) | LANE_BIT(LANE_LIST)))
 
 /* What a reader may serve. */
-#define LANES_READ (LANE_BIT(LANE_SESSION) | LANE_BIT(LANE_READ))
+#define LANES_READ (LANE_BIT(LANE_SESSION) | LANE_BIT(LANE_READ) | LANE_BIT(LANE_LIST))
 
 TAILQ_HEAD(StoreItemList, StoreItem);
 

@@ -133,6 +133,21 @@ a_pool_takes_only_from_its_lanes(void **state)
 }
 
 static void
+one_order_is_read_before_lists_of_them(void **state)
+{
+	(void) state;
+	add(0, STORE_LIST, 1);
+	add(1, STORE_LIST, 2);
+	add(2, STORE_FIND, 3);
+	add(3, STORE_GET, 4);
+	batch_free(TAKE(2));
+	batch_free(TAKE(3));
+	batch_free(TAKE(0));
+	batch_free(TAKE(1));
+	assert_false(backlog_has(&backlog, LANES_ALL));
+}
+
+static void
 a_read_that_needs_the_writer_changes_its_lane(void **state)
 {
 	Batch *batch;
@@ -254,6 +269,7 @@ main(void)
 		TEST(reads_go_alone),
 		TEST(no_lane_is_passed_over_for_ever),
 		TEST(a_pool_takes_only_from_its_lanes),
+		TEST(one_order_is_read_before_lists_of_them),
 		TEST(a_read_that_needs_the_writer_changes_its_lane),
 		TEST(sessions_go_together_to_either_server),
 		TEST(what_returns_finds_its_place),

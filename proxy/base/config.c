@@ -85,10 +85,10 @@ static const Setting settings[] = {
 	{FIELD("database", "writer_connections", writer_connections),
 	 NUMBER_FROM(POOL_CONNECTIONS_DEFAULT, POOL_CONNECTIONS_MIN, POOL_CONNECTIONS_MAX),
 	 .help = "Connections to the writer at most. Few are enough: orders share them in batches, and"
-			 " reads leave them two."},
+			 " reads leave some to them."},
 	{FIELD("database", "reader_connections", reader_connections),
 	 NUMBER_FROM(POOL_CONNECTIONS_DEFAULT, POOL_CONNECTIONS_MIN, POOL_CONNECTIONS_MAX),
-	 .help = "Connections to the reader at most, if there is one. Reads leave two to sessions."},
+	 .help = "Connections to the reader at most, if there is one. Reads leave some to sessions."},
 	{FIELD("database", "connect_timeout", connect_timeout_us),
 	 DURATION_FROM_MS(CONNECT_TIMEOUT_MS_DEFAULT, CONNECT_TIMEOUT_MS_MIN, CONNECT_TIMEOUT_MS_MAX),
 	 .help = "Until a connection is given up that does not come about."},

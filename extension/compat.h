@@ -24,6 +24,16 @@
 #error "order_service needs PostgreSQL 15 or later"
 #endif
 
+/* 16 moved out of postgres.h what looks into values of varying length. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/* 18 says it before a declaration, as C11 does. */
+#ifndef pg_noreturn
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 /* 17 lets the caller ask for the flush; before, the message is flushed by XLogFlush() as usual. */
 #if PG_VERSION_NUM >= 170000
 #define compat_log_message(prefix) LogLogicalMessage((prefix), "", 0, false, false)

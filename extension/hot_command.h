@@ -13,6 +13,7 @@
 #include "nodes/execnodes.h"
 #include "utils/relcache.h"
 
+#include "compat.h"
 #include "hot_columns.h"
 
 /* Set relation and columns, and the rest to zero. */
@@ -39,6 +40,6 @@ extern void hot_command_check(HotCommand *command, TupleTableSlot *slot);
 extern void hot_command_end(HotCommand *command);
 
 /* Raises the error of REPEATABLE READ and above for a row that somebody changed since. */
-extern void hot_command_raise_concurrent(void) pg_attribute_noreturn();
+pg_noreturn extern void hot_command_raise_concurrent(void);
 
 #endif /* HOT_COMMAND_H */

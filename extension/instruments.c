@@ -14,6 +14,7 @@
 #include "utils/builtins.h"
 
 #include "bounds.h"
+#include "compat.h"
 #include "instruments.h"
 
 /* The columns of the table that count here; in this order below. */

@@ -92,7 +92,7 @@ bench-outbox: deps private ## Measure the way to Kafka beside a plain relay (BEN
 
 ##: testing
 
-.PHONY: check lint unit fuzz installcheck prove isolation system soak
+.PHONY: check lint unit fuzz installcheck prove isolation versions system soak
 check: ## Everything, from nothing: deps, both compilers, lint and all test suites
 	@sandbox/check.sh
 
@@ -119,6 +119,12 @@ isolation: private ## Concurrent sessions, by pg_isolation_regress
 	@$(STACK) with-postgres -- $(pgxs_tests)/isolation/pg_isolation_regress $(regress_options) \
 		--inputdir=$(CURDIR)/test/isolation $(or $(isolation_tests),$(error no test in test/isolation/specs/)) \
 		|| $(show_differences)
+
+versions: ## The pgTAP suite and the concurrent sessions, with other major versions of PostgreSQL
+	@set -e; all=$$($(STACK) fetch-postgres); for pg_config in $$all; do \
+		echo "with $$($$pg_config --version):"; \
+		$(MAKE) --no-print-directory installcheck isolation PG_CONFIG=$$pg_config; \
+	done
 
 # Most tests wait most of the time, so two files run at once, each with servers of its own. The long forms measure.
 system: private programs ## Whole systems: real servers, crashes, outages (PYTEST_ARGS=)

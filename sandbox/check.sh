@@ -6,7 +6,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 
 # A suite is a target of the Makefile. `build` is one: it is the check that gcc compiles without a warning.
-suites=(build build-clang lint unit fuzz installcheck isolation system)
+suites=(build build-clang lint unit fuzz installcheck isolation versions system)
 
 if ! make --no-print-directory deps; then
 	echo "suites: 0 passed, ${#suites[@]} failed (could not install what they need)"

@@ -27,6 +27,8 @@ packages=(
 	pgtap libtap-parser-sourcehandler-pgtap-perl
 	python3 python3-pytest python3-pytest-timeout python3-pytest-xdist
 	python3-psycopg python3-protobuf python3-confluent-kafka python3-grpcio python3-h2 python3-dnslib python3-cryptography
+	# Other versions of PostgreSQL, out of packages of Python.
+	python3-pip
 	# Sandbox: the broker needs Java 17 and comes through Maven, and so does a peer, whose source is compiled as it starts;
 	# setpriv, unshare, ps and ip are in the rest; iptables makes a network lose packets.
 	openjdk-17-jdk-headless maven ca-certificates

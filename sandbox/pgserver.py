@@ -48,18 +48,23 @@ host replication all 127.0.0.1/32 trust
 """
 
 
-def pg_config(name):
+def pg_config(name, binary=PG_CONFIG):
     """What the installed PostgreSQL's pg_config says, e.g. pg_config("bindir")."""
     try:
-        output = subprocess.run([PG_CONFIG, f"--{name}"], stdout=subprocess.PIPE, text=True, check=True).stdout
+        output = subprocess.run([binary, f"--{name}"], stdout=subprocess.PIPE, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
-        raise SandboxError(f"could not run {PG_CONFIG}: {error}; run `make deps`") from None
+        raise SandboxError(f"could not run {binary}: {error}; run `make deps`") from None
     return output.strip()
+
+
+def is_ours():
+    """Whether the PostgreSQL itself lies among the sandbox's files: then it is what would otherwise be a copy."""
+    return Path(PG_CONFIG).is_relative_to(home())
 
 
 def prefix():
     """The root of the private copy; it may not exist yet."""
-    return home() / "pg"
+    return Path("/") if is_ours() else home() / "pg"
 
 
 def private(path):
@@ -79,8 +84,10 @@ def _fingerprint(directories):
 
 def ensure_prefix():
     """Make the private copy, if there is none or the installed PostgreSQL has changed; returns its path."""
-    directories = [pg_config("bindir"), pg_config("pkglibdir"), pg_config("sharedir")]
     target = prefix()
+    if is_ours():
+        return target
+    directories = [pg_config("bindir"), pg_config("pkglibdir"), pg_config("sharedir")]
     stamp = target / "stamp"
     fingerprint = _fingerprint(directories)
     if stamp.exists() and stamp.read_text() == fingerprint:

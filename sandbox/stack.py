@@ -21,6 +21,7 @@ from contextlib import contextmanager
 import broker
 import host
 import pgserver
+import pgversions
 import proxy
 from account import Account
 from broker import Kafka
@@ -221,6 +222,7 @@ def parse_arguments():
     commands.add_parser("clean", help="down, and remove everything the sandbox keeps")
     commands.add_parser("prefix", help="make the private PostgreSQL and print its root, for DESTDIR=")
     commands.add_parser("fetch-kafka", help="fetch the broker's jars, if they are not there")
+    commands.add_parser("fetch-postgres", help="fetch other versions of PostgreSQL, and print the pg_config of each")
     run = commands.add_parser("with-postgres", help="run a command while a fresh private cluster is up")
     run.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a server setting")
     run.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND")
@@ -238,6 +240,9 @@ def main():
         return 0
     if arguments.command == "fetch-kafka":
         broker.fetch()
+        return 0
+    if arguments.command == "fetch-postgres":
+        print(*pgversions.fetch(), sep="\n")
         return 0
     return {"up": up, "down": down, "status": show_status, "clean": clean}[arguments.command]()
 

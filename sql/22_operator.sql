@@ -2,7 +2,7 @@
 -- What an operator has: the events of an order, where the outbox ends, and a role that may do this and no more.
 BEGIN;
 \i sql/setup/fixture.sql
-SELECT plan(43);
+SELECT plan(44);
 
 -- The events of an order
 SELECT held_order(7, 'a') AS id, (order_service.place_order(7, 'b', 'AAPL', 'BUY', 'MARKET', 1)).order_id AS other \gset
@@ -95,6 +95,25 @@ SELECT is_empty($$
       AND proname NOT LIKE '%\_name' AND proname NOT LIKE 'requeue%'
       AND proname NOT IN ('event_json', 'order_events', 'outbox_position', 'publisher_stats')
     $$, 'an operator has no other function');
+
+-- How far behind the publisher is: asked often, and the outbox may hold days
+INSERT INTO order_service.outbox (event_id, previous_event_id, order_id, account_id, created_at, sent_at, order_version,
+    event_type, status, payload)
+SELECT n, 0, n, 7, now(), now(), 1, 1, 1, '' FROM generate_series(1001, 3000) AS n;
+ANALYZE order_service.outbox;
+CREATE FUNCTION planned_cost(query text, part text) RETURNS numeric LANGUAGE plpgsql AS $$
+DECLARE
+    line text;
+BEGIN
+    FOR line IN EXECUTE 'EXPLAIN ' || query LOOP
+        EXIT WHEN position(part in line) > 0;
+    END LOOP;
+    RETURN substring(line FROM 'cost=[\d.]+\.\.([\d.]+)');
+END
+$$;
+SELECT cmp_ok(planned_cost('TABLE order_service.outbox_lag', 'on outbox b '), '<',
+    planned_cost('SELECT FROM order_service.outbox b', 'on outbox b ') / 4,
+    'outbox_lag expects little of the outbox, and prepares for no more');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -32,7 +32,11 @@ def fetch():
     with exclusive("postgresql"):
         if not requirements.exists() or requirements.read_bytes() != REQUIREMENTS.read_bytes():
             _fetch_to(target)
-    return sorted(target.glob("*/pginstall/bin/pg_config"), key=_version)
+    return sorted(_binaries(target), key=_version)
+
+
+def _binaries(directory):
+    return list(directory.glob("*/pginstall/bin/pg_config"))
 
 
 def _fetch_to(target):
@@ -46,7 +50,9 @@ def _fetch_to(target):
         result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         if result.returncode != 0:
             raise SandboxError(f"pip could not fetch what {REQUIREMENTS} names:\n{result.stdout}")
-        for binary in fresh.glob("*/pginstall/bin/pg_config"):
+        if len(_binaries(fresh)) != REQUIREMENTS.read_text().count("=="):
+            raise SandboxError(f"not every package of {REQUIREMENTS} has a pg_config")
+        for binary in _binaries(fresh):
             _add_test_extension(Path(pg_config("sharedir", binary)))
         shutil.copyfile(REQUIREMENTS, fresh / REQUIREMENTS.name)
         fresh.chmod(0o755)

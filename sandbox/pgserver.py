@@ -49,7 +49,7 @@ host replication all 127.0.0.1/32 trust
 
 
 def pg_config(name, binary=PG_CONFIG):
-    """What the installed PostgreSQL's pg_config says, e.g. pg_config("bindir")."""
+    """What a pg_config says, that of the PostgreSQL in use unless told otherwise; e.g. pg_config("bindir")."""
     try:
         output = subprocess.run([binary, f"--{name}"], stdout=subprocess.PIPE, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
@@ -63,7 +63,7 @@ def is_ours():
 
 
 def prefix():
-    """The root of the private copy; it may not exist yet."""
+    """The root below which the private copy lies, which may not exist yet; an installation of ours is where it is."""
     return Path("/") if is_ours() else home() / "pg"
 
 
